@@ -1,0 +1,88 @@
+"""What a stage is given and what it gives back. Stages know nothing of Ray, of the store, or of one another."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Row = dict[str, Any]
+"""The measured columns of one table row; the engine adds status, backend, fingerprint and seconds."""
+
+FramesHWC = NDArray[np.uint8]
+Gray = NDArray[np.uint8]
+
+
+class Unmeasurable(Exception):
+    """An item that a stage cannot measure, with the reason to record. The run goes on."""
+
+
+class Inapplicable(Exception):
+    """A measurement that does not apply to this item, with the reason to record (speech without an audio track)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A file of footage. `id`: first 16 hex digits of the SHA-256 of its bytes. `path`: where it lies on this node."""
+
+    id: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A clip as every measuring stage sees it: 25 fps, 4n+1 frames, pixels of the encoded file."""
+
+    id: str
+    source_id: str
+    shot_id: str
+    start_us: int
+    end_us: int
+    frames: int
+    width: int
+    height: int
+    media_sha256: str
+    audio_sha256: str | None
+    """None where the source has no sound."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Media:
+    """A file that a stage made: its kind (the folder under `media/`), its bytes, its suffix. Stored by its hash."""
+
+    kind: str
+    data: bytes
+    suffix: str
+
+
+@dataclass(kw_only=True)
+class Measured:
+    """What a stage found out about one item: rows by table, and files to store."""
+
+    rows: dict[str, list[Row]]
+    media: list[Media] = field(default_factory=list)
+
+
+class FrameMeter(Protocol):
+    """Measures one clip frame by frame, so that no clip is ever held whole in memory."""
+
+    def add(self, index: int, frame_hwc: FramesHWC, gray_hw: Gray) -> None:
+        """Take frame `index` (0-based), RGB uint8 (H, W, 3), and its grey version uint8 (H, W)."""
+        ...
+
+    def finish(self) -> Measured:
+        """The measurements. Raises Unmeasurable or Inapplicable with the reason to record."""
+        ...
+
+
+class FrameStage(Protocol):
+    """A stage that looks at a clip's frames. Several share one decode."""
+
+    name: str
+    backend: str
+    """Name and version of what measures, written into every row."""
+
+    def start(self, clip: Clip) -> FrameMeter:
+        """Begin a clip."""
+        ...

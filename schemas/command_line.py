@@ -1,0 +1,55 @@
+"""The `humo` command, put together from whatever packages announce commands.
+
+Each package names a `register(app)` function under the entry-point group `humo.commands`; it adds its commands to
+the typer application. Nothing is imported upward, and a command imports what it needs when it runs, so that
+`humo status` does not wait for torch.
+"""
+
+import sys
+from importlib.metadata import entry_points
+from typing import Any
+
+import click
+import typer
+
+from schemas.errors import UserError, WorkFailed
+
+HELP = "Videos of people from text, reference images and speech: curation, training, generation."
+
+
+def build() -> typer.Typer:
+    """The application with every announced command, in the order of the packages' names."""
+    app = typer.Typer(
+        name="humo", help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    )
+    for entry_point in sorted(entry_points(group="humo.commands"), key=lambda point: point.name):
+        entry_point.load()(app)
+    return app
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 done with failures, 2 wrong use, 130 interrupted."""
+    command = typer.main.get_command(build())
+    try:
+        result: Any = command.main(args=arguments, prog_name="humo", standalone_mode=False)
+    except UserError as error:
+        print(f"humo: {error}", file=sys.stderr)
+        return 2
+    except WorkFailed as error:
+        print(f"humo: {error}", file=sys.stderr)
+        return 1
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        return 2
+    except click.UsageError as error:
+        print(f"humo: {error.format_message()} Try 'humo --help'.", file=sys.stderr)
+        return 2
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        print("humo: interrupted; give the same command again to go on", file=sys.stderr)
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Console entry point."""
+    sys.exit(run())
