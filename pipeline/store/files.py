@@ -1,0 +1,119 @@
+"""Files of a run, on a local disk or anywhere fsspec reaches. Every file is written whole and once, or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+TEMPORARY = ".tmp-"
+"""Prefix of files still being written; nothing reads them, and `sweep` removes those that a kill left behind."""
+
+
+class Files:
+    """Create-if-absent storage under one root. Picklable: workers open their own."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/")
+        self._fs, self._base = fsspec.core.url_to_fs(self.root)
+        self._local = isinstance(self._fs, LocalFileSystem)
+
+    def __reduce__(self) -> tuple[type["Files"], tuple[str]]:
+        return Files, (self.root,)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a file that does not exist yet. Returns False, and changes nothing, where it already does.
+
+        Atomic: a reader sees the whole file or none, also after a kill or a power cut.
+        """
+        full = f"{self._base}/{path}"
+        if not self._local:
+            try:
+                self._fs.pipe_file(full, data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+        target = Path(full)
+        if target.exists():
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._write_temporary(target.parent, data)
+        try:
+            # A hard link fails where the name is taken; a rename would replace the first commit.
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+        return True
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write or overwrite one of the few files that may change: run.json, manifest.json, the report."""
+        full = f"{self._base}/{path}"
+        if not self._local:
+            self._fs.pipe_file(full, data)
+            return
+        target = Path(full)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._write_temporary(target.parent, data).replace(target)
+
+    def create_from(self, path: str, source: Path) -> bool:
+        """Like `create`, from a file on this disk, without reading it into memory where the run is local."""
+        if not self._local:
+            if self._fs.exists(f"{self._base}/{path}"):
+                return False
+            self._fs.put_file(str(source), f"{self._base}/{path}")
+            return True
+        target = Path(f"{self._base}/{path}")
+        if target.exists():
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with source.open("rb") as file:
+            os.fsync(file.fileno())
+        source.replace(target)
+        return True
+
+    def read(self, path: str) -> bytes:
+        """The whole file. Raises FileNotFoundError."""
+        data: bytes = self._fs.cat_file(f"{self._base}/{path}")
+        return data
+
+    def exists(self, path: str) -> bool:
+        """Whether the file is there, whole."""
+        return bool(self._fs.exists(f"{self._base}/{path}"))
+
+    def size(self, path: str) -> int:
+        """Bytes of a file. Raises FileNotFoundError."""
+        return int(self._fs.size(f"{self._base}/{path}"))
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files directly in a folder, sorted; none where there is no such folder."""
+        try:
+            found = self._fs.ls(f"{self._base}/{folder}", detail=False)
+        except FileNotFoundError:
+            return []
+        names = (name.rstrip("/").rsplit("/", 1)[-1] for name in found)
+        return sorted(name for name in names if not name.startswith(TEMPORARY))
+
+    def local_path(self, path: str) -> Path | None:
+        """Where the file lies on this disk, or None where the run is elsewhere."""
+        return Path(f"{self._base}/{path}") if self._local else None
+
+    def scratch(self) -> Path:
+        """A folder for files being made: on the run's own disk where that is local, so that a rename is enough."""
+        if not self._local:
+            return Path(tempfile.mkdtemp(prefix="humo-"))
+        base = Path(self._base)
+        base.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=base))
+
+    def _write_temporary(self, folder: Path, data: bytes) -> Path:
+        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        path = Path(name)
+        path.chmod(0o644)
+        return path

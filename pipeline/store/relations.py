@@ -1,0 +1,43 @@
+"""Current tables as relations: the one way to read a run."""
+
+from collections.abc import Iterator
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.store.files import Files
+from pipeline.store.parts import read_part
+from pipeline.store.snapshots import Snapshot
+from schemas.tables import TABLES
+
+
+class Relations:
+    """Read-only views of one snapshot. `connection` has a view a table, by its name."""
+
+    def __init__(self, files: Files, snapshot: Snapshot) -> None:
+        self.files = files
+        self.snapshot = snapshot
+        self.connection = duckdb.connect()
+        self.connection.execute("SET threads = 1")
+        for name in TABLES:
+            self._view(name)
+
+    def arrow(self, table: str) -> pa.Table:
+        """A whole table in memory, sorted by id: for set stages, which are functions of all rows."""
+        tables = list(self.batches(table))
+        whole = pa.concat_tables(tables) if tables else TABLES[table].schema.empty_table()
+        return whole.sort_by("id")
+
+    def batches(self, table: str) -> Iterator[pa.Table]:
+        """A table, part by part."""
+        for path in self.snapshot.paths(table):
+            yield read_part(self.files, path).cast(TABLES[table].schema)
+
+    def _view(self, name: str) -> None:
+        paths = self.snapshot.paths(name)
+        local = [self.files.local_path(path) for path in paths]
+        if paths and all(local):
+            # DuckDB reads what a query needs of local Parquet files, in its own bounded memory.
+            self.connection.from_parquet([str(path) for path in local]).create_view(name)
+        else:
+            self.connection.from_arrow(self.arrow(name)).create_view(name)
