@@ -1,0 +1,1 @@
+"""The model: transformer, conditions, encoders, guidance, generation, checkpoints."""
