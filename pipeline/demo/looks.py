@@ -1,0 +1,168 @@
+"""Looks: background, light, clothes and framing, so that one person appears in many."""
+
+import colorsys
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.demo.portraits import CANVAS_FACE_PX, Image, Portrait
+from schemas.errors import UserError
+
+FloatImage = NDArray[np.floating[Any]]
+
+FRAME_PX = 256
+"""Width and height of the film."""
+BACKDROP_PX = 320
+"""Width and height of a backdrop: wider than the frame, so that it can drift behind the person."""
+Backdrop = Literal["studio", "bricks", "curtain", "lights", "stars", "meadow"]
+BACKDROPS: tuple[Backdrop, ...] = ("studio", "bricks", "curtain", "lights", "stars", "meadow")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a shot looks, apart from what the person does in it."""
+
+    name: str
+    backdrop: Backdrop
+    hue: float
+    """Colour of the backdrop, 0 to 1 around the colour circle."""
+    brightness: float
+    """Of the backdrop, 0 to 1."""
+    clothes_rgb: tuple[float, float, float]
+    """Colour of the clothes, 0 to 1 each."""
+    face_size: float
+    """Height of the face square over the frame's height."""
+    face_x: float
+    """Centre of the face, as a fraction of the frame's width."""
+    face_y: float
+    """Centre of the face, as a fraction of the frame's height."""
+    tilt_deg: float
+    mirrored: bool
+    gain: float
+    """Brightness of the light on everything."""
+    gamma: float
+    warmth: float
+    """Gain of red over gain of blue, minus one."""
+    side_light: float
+    """-0.3 (lit from the right) to 0.3 (lit from the left)."""
+
+
+def draw_look(rng: np.random.Generator, *, number: int, of: int, turn: float = 0.0) -> Look:
+    """The `number`-th of `of` looks of one person: backdrops in turn, colours and framings spread evenly.
+
+    `turn` (0 to 1) starts backdrops and colours elsewhere, so that two people cut against each other differ.
+    """
+    backdrop = BACKDROPS[(number + round(turn * len(BACKDROPS))) % len(BACKDROPS)]
+    hue = (number / of + turn + rng.uniform(0, 0.5 / of)) % 1.0
+    clothes = colorsys.hsv_to_rgb((hue + 0.45) % 1.0, rng.uniform(0.25, 0.75), rng.uniform(0.45, 0.9))
+    return Look(
+        name=f"{backdrop}-{number:02d}",
+        backdrop=backdrop,
+        hue=hue,
+        brightness=(0.8, 0.45, 0.6, 0.95, 0.55)[number % 5],
+        clothes_rgb=clothes,
+        face_size=(0.54, 0.64, 0.58, 0.68)[number % 4] + rng.uniform(-0.015, 0.015),
+        face_x=(0.5, 0.45, 0.56, 0.42, 0.53)[number % 5] + rng.uniform(-0.015, 0.015),
+        face_y=0.49 + rng.uniform(-0.02, 0.02),
+        tilt_deg=(0.0, -4.0, 3.0, -2.0, 5.0, -5.0, 2.0)[number % 7],
+        mirrored=number % 3 == 1,
+        gain=rng.uniform(0.85, 1.1),
+        gamma=rng.uniform(0.88, 1.15),
+        warmth=(0.0, 0.14, -0.14)[number % 3],
+        side_light=(-0.22, 0.0, 0.22, 0.12)[number % 4],
+    )
+
+
+def dressed(portrait: Portrait, look: Look) -> Portrait:
+    """The portrait in this look's clothes."""
+    rgb = portrait.rgb_hwc.astype(np.float32)
+    luma = (rgb @ np.array([0.299, 0.587, 0.114], dtype=np.float32))[..., None]
+    cloth = np.asarray(look.clothes_rgb, dtype=np.float32) * (45 + 0.8 * luma)
+    rgb += (cloth - rgb) * (0.8 * portrait.clothing_hw[..., None])
+    return Portrait(
+        name=portrait.name,
+        rgb_hwc=np.clip(rgb, 0, 255).astype(np.uint8),
+        alpha_hw=portrait.alpha_hw,
+        clothing_hw=portrait.clothing_hw,
+        anatomy=portrait.anatomy,
+    )
+
+
+def photograph(name: str) -> Image:
+    """A picture that scikit-image carries, as RGB. Raises UserError where it is not installed."""
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise UserError("The demo film needs scikit-image; run: pip install 'humo[demo]'") from error
+    picture = np.asarray(getattr(data, name)(), dtype=np.uint8)
+    return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+
+
+def backdrop(look: Look, rng: np.random.Generator) -> Image:
+    """What stands behind the person: RGB, shape (BACKDROP_PX, BACKDROP_PX, 3)."""
+    colour = np.asarray(colorsys.hsv_to_rgb(look.hue, 0.5, 1.0), dtype=np.float32)
+    y, x = np.mgrid[0:BACKDROP_PX, 0:BACKDROP_PX].astype(np.float32) / BACKDROP_PX
+    if look.backdrop == "studio":
+        centre_x, centre_y = rng.uniform(0.2, 0.8), rng.uniform(0.1, 0.5)
+        light = np.clip(1.15 - 1.1 * np.hypot(x - centre_x, y - centre_y), 0.1, 1)
+    elif look.backdrop == "curtain":
+        folds = sum(np.sin(2 * np.pi * (x * cycles + 0.08 * y + rng.random())) / cycles**0.5 for cycles in (3, 5, 8))
+        light = 0.62 + 0.3 * folds / 1.5
+    elif look.backdrop == "lights":
+        light = _lights(rng) + 0.12
+    elif look.backdrop == "bricks":
+        light = _photograph_part("brick", rng, blur=1.5)
+    elif look.backdrop == "meadow":
+        light = _photograph_part("grass", rng, blur=3.0) * (0.55 + 0.45 * (1 - y))
+    else:
+        light = 1.6 * _photograph_part("hubble_deep_field", rng, blur=0.8) + 0.06
+    picture = light[..., None] * colour * (255 * look.brightness)
+    return np.asarray(np.clip(picture, 0, 255), dtype=np.uint8)
+
+
+def _lights(rng: np.random.Generator) -> FloatImage:
+    """Round lamps far out of focus."""
+    picture = np.zeros((BACKDROP_PX, BACKDROP_PX), dtype=np.float32)
+    for _ in range(26):
+        centre = tuple(int(value) for value in rng.integers(0, BACKDROP_PX, size=2))
+        lamp = np.zeros_like(picture)
+        cv2.circle(lamp, centre, int(rng.integers(9, 24)), float(rng.uniform(0.25, 0.9)), -1, cv2.LINE_AA)
+        picture += lamp
+    return np.asarray(np.clip(cv2.GaussianBlur(picture, (0, 0), 2.0), 0, 1), dtype=np.float32)
+
+
+def _photograph_part(name: str, rng: np.random.Generator, *, blur: float) -> FloatImage:
+    """A square of a photograph's luma, 0..1, out of focus."""
+    picture = cv2.cvtColor(photograph(name), cv2.COLOR_RGB2GRAY)
+    side = int(min(picture.shape) * rng.uniform(0.55, 0.95))
+    top, left = (int(rng.integers(0, size - side + 1)) for size in picture.shape)
+    part = cv2.resize(picture[top : top + side, left : left + side], (BACKDROP_PX, BACKDROP_PX))
+    return np.asarray(cv2.GaussianBlur(part, (0, 0), blur), dtype=np.float32) / 255
+
+
+def placement(
+    portrait: Portrait, look: Look, *, shift_x: float, shift_y: float, turn_deg: float, zoom: float
+) -> NDArray[np.float64]:
+    """Affine transform from the portrait's canvas to the frame, shape (2, 3); shifts are fractions of the frame."""
+    face_x, face_y, side = portrait.anatomy.face
+    scale = look.face_size * FRAME_PX / CANVAS_FACE_PX * zoom
+    angle = np.deg2rad(look.tilt_deg + turn_deg)
+    flip = -1.0 if look.mirrored else 1.0
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = scale * turn @ np.diag([flip, 1.0])
+    centre = np.array([face_x + side / 2, face_y + side / 2])
+    target = np.array([look.face_x + shift_x, look.face_y + shift_y]) * FRAME_PX
+    return np.hstack([linear, (target - linear @ centre)[:, None]])
+
+
+def lit(picture: FloatImage, look: Look) -> Image:
+    """The finished frame under this look's light: RGB uint8."""
+    across = np.linspace(1, -1, picture.shape[1], dtype=np.float32)
+    light = look.gain * (1 + look.side_light * across)[None, :, None]
+    colour = np.array([1 + look.warmth / 2, 1.0, 1 - look.warmth / 2], dtype=np.float32)
+    linear = np.clip(picture * (light * colour).astype(np.float32), 0, 255).astype(np.uint8)
+    curve = (255 * (np.arange(256) / 255) ** look.gamma + 0.5).astype(np.uint8)
+    return np.asarray(cv2.LUT(linear, curve), dtype=np.uint8)
