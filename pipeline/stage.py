@@ -86,3 +86,26 @@ class FrameStage(Protocol):
     def start(self, clip: Clip) -> FrameMeter:
         """Begin a clip."""
         ...
+
+
+class ClipInputs(Protocol):
+    """What a clip-level stage may ask for beside the frames."""
+
+    def waveform(self) -> NDArray[np.float32]:
+        """The clip's sound: 16 kHz mono, 640 samples a frame, in [-1, 1]. Raises Inapplicable where there is none."""
+        ...
+
+    def rows(self, table: str) -> list[Row]:
+        """This clip's rows of a table upstream. Raises Unmeasurable where that measurement failed."""
+        ...
+
+
+class ClipStage(Protocol):
+    """A stage that measures a clip from its sound or from what other stages measured."""
+
+    name: str
+    backend: str
+
+    def measure(self, clip: Clip, inputs: ClipInputs) -> Measured:
+        """The measurements. Raises Unmeasurable or Inapplicable with the reason to record."""
+        ...

@@ -46,3 +46,8 @@ def read_part(files: Files, path: str) -> pa.Table:
     table = pq.read_table(pa.BufferReader(files.read(path)))
     check_version(table.schema, where=f"{files.root}/{path}")
     return table
+
+
+def read_index(files: Files, path: str) -> pa.Table:
+    """The index of the shards that a commit names: where each kept clip lies."""
+    return pq.read_table(pa.BufferReader(files.read(path)))

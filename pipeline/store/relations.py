@@ -6,8 +6,9 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.store.files import Files
-from pipeline.store.parts import read_part
+from pipeline.store.parts import read_index, read_part
 from pipeline.store.snapshots import Snapshot
+from schemas.sample import INDEX_SCHEMA
 from schemas.tables import TABLES
 
 
@@ -21,6 +22,9 @@ class Relations:
         self.connection.execute("SET threads = 1")
         for name in TABLES:
             self._view(name)
+        # Where kept clips lie in shards; empty before the first pack.
+        index = [read_index(files, path) for path in snapshot.paths("index")]
+        self.connection.register("shard_index", index[0] if index else INDEX_SCHEMA.empty_table())
 
     def arrow(self, table: str) -> pa.Table:
         """A whole table in memory, sorted by id: for set stages, which are functions of all rows."""
@@ -32,6 +36,11 @@ class Relations:
         """A table, part by part."""
         for path in self.snapshot.paths(table):
             yield read_part(self.files, path).cast(TABLES[table].schema)
+
+    def replace(self, table: str, rows: pa.Table) -> None:
+        """Show other rows under a table's name, for this connection alone."""
+        self.connection.execute(f'DROP VIEW "{table}"')
+        self.connection.register(table, rows)
 
     def _view(self, name: str) -> None:
         paths = self.snapshot.paths(name)

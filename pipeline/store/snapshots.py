@@ -15,8 +15,8 @@ WHOLE = "*"
 class Snapshot:
     """The committed state of a run.
 
-    `parts`: table -> group (a source id, or `WHOLE`) -> part paths in order. A source is committed in one piece, so
-    every clip-level table has a row for every committed clip.
+    `parts`: table -> group (a source, a location, or `WHOLE`) -> part paths in order. A source is committed in one
+    piece, so that every clip-level table has a row for every committed clip.
     `work`: counters since the run began (decodes by pass, seconds by stage); they take no part in any hash.
     """
 
@@ -35,6 +35,16 @@ class Snapshot:
         for table, paths in parts.items():
             merged.setdefault(table, {})[group] = paths
         return Snapshot(number=self.number, parts=merged, work=self.work)
+
+    def with_sources(self, done: dict[str, dict[str, list[str]]]) -> "Snapshot":
+        """A copy in which each of these sources has these parts (table -> paths), and no others."""
+        parts: dict[str, dict[str, list[str]]] = {}
+        for table, groups in self.parts.items():
+            parts[table] = {group: paths for group, paths in groups.items() if group not in done}
+        for source_id, tables in done.items():
+            for table, paths in tables.items():
+                parts.setdefault(table, {})[source_id] = paths
+        return Snapshot(number=self.number, parts=parts, work=self.work)
 
     def with_work(self, work: dict[str, float]) -> "Snapshot":
         """A copy with counters added."""

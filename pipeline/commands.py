@@ -1,0 +1,206 @@
+"""The curation commands."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from schemas.errors import UserError, WorkFailed
+
+if TYPE_CHECKING:
+    from pipeline.config import CurateConfig
+    from pipeline.store.files import Files
+    from pipeline.store.snapshots import Snapshot
+
+Inputs = Annotated[list[str] | None, typer.Argument(help="Files, folders, globs, or lists (.txt, .csv, .jsonl)")]
+Out = Annotated[str, typer.Option("--out", help="The run folder: a path or an fsspec address")]
+Run = Annotated[str, typer.Argument(help="The run folder")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="section.option=value, over the configuration")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A YAML file of options")]
+Json = Annotated[bool, typer.Option("--json", help="Facts as JSON")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `humo`."""
+    for command in (demo, curate, status, decide, pack, verify, trace, report, doctor):
+        app.command()(command)
+
+
+def demo(out: Annotated[Path, typer.Option("--out", help="Where the film, the run and the model go")]) -> None:
+    """Make a small film, curate it, train the mini model on it, and generate a video."""
+    from pipeline.demo.line import run_demo
+
+    run_demo(out)
+
+
+def curate(
+    inputs: Inputs = None,
+    out: Out = "run",
+    config: ConfigFile = None,
+    settings: Settings = None,
+    profile: Annotated[str | None, typer.Option(help="local or gpu")] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster; none starts one here")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take at most so many inputs")] = None,
+) -> None:
+    """Curate footage into shards; again with more inputs adds them, and only what is missing is computed."""
+    from pipeline.console import ProgressView, console, print_funnel
+    from pipeline.decide.funnel import funnel
+    from pipeline.engine.curate import curate as run
+    from pipeline.engine.curate import resolve
+    from pipeline.store.files import Files
+    from pipeline.store.relations import Relations
+    from pipeline.store.snapshots import latest
+    from pipeline.store.writer import writing
+
+    files = Files(out)
+    resolved = resolve(files, _over(config, settings, {} if profile is None else {"profile": profile}))
+    if not inputs and latest(files).number == 0:
+        raise UserError("nothing to curate: name files, folders, globs or lists")
+    with writing(files), ProgressView() as progress:
+        outcome = run(files, inputs or [], resolved, address=address, limit=limit, progress=progress)
+    done = f"{outcome.sources} sources, {outcome.computed} of them computed now"
+    console.print(f"{done}; snapshot {outcome.snapshot.number}")
+    relations = Relations(files, outcome.snapshot)
+    print_funnel(funnel(relations, resolved.decide))
+    console.print(f"shards: {out}/shards/manifest.json")
+    _report_failures(relations, outcome.gone)
+
+
+def status(run: Run, as_json: Json = False) -> None:
+    """Stages, counts, failures, decodes, cost, and what a re-run would do."""
+    from pipeline.console import print_json, print_status
+    from pipeline.status import status_of
+
+    files, snapshot, config = _open(run)
+    found = status_of(files, snapshot, config)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_status(found)
+
+
+def decide(
+    run: Run,
+    settings: Settings = None,
+    config: ConfigFile = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show, and change nothing")] = False,
+    as_json: Json = False,
+) -> None:
+    """Decide again from the tables; no model runs. Prints the funnel and what changed."""
+    from pipeline.console import console, print_funnel, print_json
+    from pipeline.engine.decide_again import decide_again
+    from pipeline.engine.curate import resolve
+
+    files, snapshot, _ = _open(run)
+    over = _over(config, settings, {})
+    if over.keys() - {"decide"}:
+        raise UserError(f"decide takes only options of the section 'decide', not {sorted(over.keys() - {'decide'})}")
+    again = decide_again(files, snapshot, resolve(files, over), dry_run=dry_run)
+    if as_json:
+        print_json({"funnel": again.funnel.to_dict(), "changes": again.changes})
+        return
+    print_funnel(again.funnel)
+    for change, keys in again.changes.items():
+        examples = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+        console.print(f"{change}: {len(keys)} ({examples})")
+    console.print("nothing was written" if dry_run else f"now give: humo pack {run}")
+
+
+def pack(run: Run) -> None:
+    """Write shards and the manifest from the decisions."""
+    from pipeline.console import console
+    from pipeline.engine.sets import pack_into
+    from pipeline.pack.manifest import newest_manifest
+    from pipeline.store.snapshots import commit
+    from pipeline.store.writer import writing
+
+    files, snapshot, config = _open(run)
+    if not snapshot.paths("decisions"):
+        raise UserError(f"{run} has no decisions yet; run 'humo curate' first")
+    with writing(files):
+        commit(files, snapshot, pack_into(files, snapshot, config))
+    manifest = newest_manifest(files)
+    assert manifest is not None
+    counts = f"{manifest.counts.samples} samples ({manifest.counts.seconds:.0f} s)"
+    console.print(f"{counts} in {len(manifest.shards)} shards: {run}/shards/manifest.json")
+
+
+def verify(address: Annotated[str, typer.Argument(help="A run folder or a manifest")]) -> None:
+    """Check hashes, members, decodability, keys and splits of the shards."""
+    from pipeline.console import console
+    from pipeline.verify import load_manifest
+    from pipeline.verify import verify as check
+
+    files, manifest = load_manifest(address)
+    problems = list(check(files, manifest))
+    for problem in problems:
+        console.print(problem, markup=False)
+    if problems:
+        raise WorkFailed(f"{len(problems)} problems")
+    console.print(f"{manifest.counts.samples} samples in {len(manifest.shards)} shards are what the manifest says")
+
+
+def trace(run: Run, key: Annotated[str, typer.Argument(help="A sample's key")], as_json: Json = False) -> None:
+    """Where a clip came from, and every measurement and rule on the way."""
+    from pipeline.console import print_json, print_trace
+    from pipeline.store.relations import Relations
+    from pipeline.trace import trace as story_of
+
+    files, snapshot, _ = _open(run)
+    story = story_of(Relations(files, snapshot), key)
+    if as_json:
+        print_json(story)
+    else:
+        print_trace(story)
+
+
+def report(run: Run) -> None:
+    """Write the report: the funnel, and every clip with its frames, measurements and the rules it failed."""
+    from pipeline.console import console
+    from pipeline.report.write import write_report
+
+    files, snapshot, config = _open(run)
+    write_report(files, snapshot, config)
+    console.print(f"report: {run}/report/index.html")
+
+
+def doctor(as_json: Json = False) -> None:
+    """What this machine can run, what is missing, and how to get it."""
+    from pipeline.console import print_json
+    from pipeline.doctor import examine, print_findings
+
+    findings = examine()
+    if as_json:
+        print_json({"findings": [finding.to_dict() for finding in findings]})
+    else:
+        print_findings(findings)
+
+
+def _over(config: Path | None, settings: list[str] | None, more: dict[str, Any]) -> dict[str, Any]:
+    from schemas.configuration import merged, parse_settings, read_yaml
+
+    return merged(merged(read_yaml(config) if config else {}, parse_settings(settings or [])), more)
+
+
+def _open(run: str) -> "tuple[Files, Snapshot, CurateConfig]":
+    from pipeline.engine.curate import resolve
+    from pipeline.store.files import Files
+    from pipeline.store.snapshots import latest
+
+    files = Files(run)
+    snapshot = latest(files)
+    if snapshot.number == 0:
+        raise UserError(f"{run} is no run folder; 'humo curate INPUT --out {run}' makes one")
+    return files, snapshot, resolve(files, {})
+
+
+def _report_failures(relations: Any, gone: list[str]) -> None:
+    from pipeline.console import console
+    from pipeline.status import failures
+    from schemas.tables import TABLES
+
+    lines = [*failures(relations, list(TABLES)), *(f"the file is gone: {path}" for path in gone)]
+    for line in lines:
+        console.print(f"failed: {line}", markup=False)
+    if lines:
+        raise WorkFailed(f"done, with {len(lines)} failures; each is recorded in its table")

@@ -1,0 +1,102 @@
+"""What the curation commands print. Facts come as tables for people, or as JSON where asked."""
+
+import json
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pipeline.decide.funnel import Funnel
+from pipeline.status import Status
+
+LINE_EVERY_S = 10.0
+
+console = Console(highlight=False)
+
+
+class ProgressView:
+    """A bar on a terminal, a line a while in a log."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._last = 0.0
+
+    def __enter__(self) -> "ProgressView":
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self._bar = Progress(*columns, console=console)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` are done."""
+        if self._bar is not None:
+            task = self._tasks.setdefault(stage, self._bar.add_task(stage, total=total))
+            self._bar.update(task, completed=done)
+        elif done == total or time.monotonic() - self._last > LINE_EVERY_S:
+            self._last = time.monotonic()
+            console.print(f"{stage}: {done} of {total}")
+
+
+def print_json(facts: dict[str, Any]) -> None:
+    """Facts for machines."""
+    sys.stdout.write(json.dumps(facts, indent=1, default=str) + "\n")
+
+
+def print_funnel(found: Funnel) -> None:
+    """The funnel as a table: what each rule left over."""
+    table = Table(title="Funnel", title_justify="left")
+    table.add_column("step")
+    for name in ("passed", "failed", "unknown"):
+        table.add_column(name, justify="right")
+    table.add_row("sources", str(found.sources - found.failed_sources), str(found.failed_sources), "")
+    table.add_row("shots", str(found.shots), "", "")
+    table.add_row(f"clips ({found.clip_hours * 3600:.0f} s)", str(found.clips), "", "")
+    for step in found.steps:
+        table.add_row(f"{step.tier}: {step.rule}", str(step.passed), str(step.failed), str(step.unknown))
+    console.print(table)
+    kept, hours = found.kept, found.kept_hours
+    console.print(
+        f"kept: {kept['sync']} clips ({hours['sync'] * 3600:.0f} s) in the sync tier, "
+        f"{kept['subject']} ({hours['subject'] * 3600:.0f} s) in the subject tier only"
+    )
+
+
+def print_status(found: Status) -> None:
+    """Tables, counts, decodes, cost, and what a re-run would do."""
+    table = Table(title=f"{found.run}, snapshot {found.snapshot}", title_justify="left")
+    table.add_column("table")
+    for name in ("rows", "ok", "failed", "inapplicable"):
+        table.add_column(name, justify="right")
+    for row in found.tables:
+        table.add_row(row.table, str(row.rows), str(row.ok), str(row.failed), str(row.inapplicable))
+    console.print(table)
+    decodes = ", ".join(f"{name} {count}" for name, count in found.decodes.items())
+    console.print(f"decodes by pass: {decodes or 'none'}")
+    seconds = ", ".join(f"{name} {amount:.1f}" for name, amount in found.seconds.items())
+    console.print(f"processor seconds by stage: {seconds or 'none'}")
+    if found.seconds_per_kept_hour is not None:
+        console.print(f"an hour of kept video cost {found.seconds_per_kept_hour:.0f} processor seconds")
+    redo = ", ".join(f"{stage} ({count})" for stage, count in found.redo.items())
+    console.print(f"a re-run would compute: {redo or 'nothing'}")
+    for line in found.failures:
+        console.print(f"failed: {line}", markup=False)
+
+
+def print_trace(story: dict[str, Any]) -> None:
+    """A clip's story, table by table."""
+    for table, rows in story.items():
+        console.print(f"[bold]{table}[/bold]")
+        for row in rows or [{"": "no row"}]:
+            facts = ", ".join(
+                f"{name}={value}" for name, value in row.items() if name not in ("fingerprint", "attempt")
+            )
+            console.print(f"  {facts}", markup=False)

@@ -1,0 +1,45 @@
+"""Thresholds, as rules over the columns of the clip-level tables."""
+
+from pydantic import Field, model_validator
+
+from schemas.configuration import Configuration
+
+SUBJECT_RULES = (
+    "quality.sharpness >= 0.15",
+    "quality.luma between 0.04 and 0.92",
+    "faces.subjects between 1 and 3",
+    "references.count >= 1",
+    "captions.word_count >= 8",
+)
+SYNC_RULES = (
+    "references.speaker_count >= 1",
+    "speech.ratio >= 0.5",
+    "sync.p_value <= 0.005",
+    "abs(sync.offset_frames) <= 3",
+)
+
+
+class ReferenceBounds(Configuration):
+    """Which reference candidates may be packed. Similarity is the cosine of the identity descriptor in force."""
+
+    lower: float = Field(default=0.45, ge=-1, le=1, description="Below it the person may be somebody else")
+    upper: float = Field(default=0.92, ge=-1, le=1, description="Above it the picture is a copy, which teaches pasting")
+    size: float = Field(default=0.1, ge=0, le=1, description="Least face height over its frame's height")
+    limit: int = Field(default=1, ge=1, le=4, description="References packed with a clip, best first")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ReferenceBounds":
+        if self.lower > self.upper:
+            raise ValueError("lower must not be above upper")
+        return self
+
+
+class DecideConfig(Configuration):
+    """What is kept. A rule compares clip-level columns; one with a NULL in it is unknown, and unknown is not kept."""
+
+    subject: tuple[str, ...] = Field(default=SUBJECT_RULES, description="Rules of the subject tier")
+    sync: tuple[str, ...] = Field(default=SYNC_RULES, description="Rules of the sync tier, on top of the subject rules")
+    references: ReferenceBounds = ReferenceBounds()
+    val_fraction: float = Field(
+        default=0.05, ge=0, lt=1, description="Share of the components (identity, source, duplicates) for validation"
+    )

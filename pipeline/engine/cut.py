@@ -1,0 +1,90 @@
+"""The pass over sources: find the shots, cut the clips."""
+
+import shutil
+import time
+from collections.abc import Iterator
+
+from pipeline.config import CurateConfig
+from pipeline.engine.fingerprint import fingerprints
+from pipeline.engine.plan import clips_part_of, shots_parts
+from pipeline.engine.rows import completed, unmeasured
+from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
+from pipeline.engine.work import Work
+from pipeline.stage import Row, Source
+from pipeline.stages import clips as clips_stage
+from pipeline.stages import shots as shots_stage
+from pipeline.store.files import Files
+from pipeline.store.media import put_media
+from pipeline.store.parts import read_part, write_part
+
+
+class CutPass:
+    """Runs `shots` and `clips` on one source after another. What a commit or an earlier try left whole is kept."""
+
+    def __init__(self, files: Files, config: CurateConfig) -> None:
+        self._files = files
+        self._config = config
+        self._fingerprints = fingerprints(config)
+
+    def __call__(self, source: Source) -> Iterator[Unit]:
+        """The units of this source, in time order."""
+        work = Work()
+        parts = shots_parts(source.id, self._fingerprints)
+        if not all(self._files.exists(path) for path in parts.values()):
+            self._find_shots(source, parts, work)
+        clips_part = clips_part_of(parts["shots"], self._fingerprints)
+        if not self._files.exists(clips_part):
+            self._cut(source, parts["shots"], clips_part, work)
+        count = read_part(self._files, clips_part).column("status").to_pylist().count("ok")
+        starts = list(range(0, count, CLIPS_PER_UNIT)) or [0]
+        for number, start in enumerate(starts):
+            yield Unit(
+                source_id=source.id,
+                parts={**{table: [path] for table, path in parts.items()}, "clips": [clips_part]},
+                clips_part=clips_part if count else None,
+                start=start,
+                number=number,
+                of=len(starts),
+                work=dict(work.counts) if number == 0 else {},
+            )
+
+    def _find_shots(self, source: Source, parts: dict[str, str], work: Work) -> None:
+        start = time.process_time()
+        rows: dict[str, list[Row]] = {"sources": [], "shots": []}
+        about = {"backend": shots_stage.BACKEND, "fingerprint": self._fingerprints["shots"]}
+        work.count("decodes.shots")
+        try:
+            with work.timed("shots"):
+                found = shots_stage.detect_shots(source, self._config.shots)
+        except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
+            seconds = time.process_time() - start
+            rows["sources"] = [unmeasured(source.id, error, seconds=seconds, **about)]
+        else:
+            seconds = time.process_time() - start
+            for table, measured in found.rows.items():
+                rows[table] = [completed(row, seconds=seconds, **about) for row in measured]
+        for table, path in parts.items():
+            write_part(self._files, table, path, rows[table])
+
+    def _cut(self, source: Source, shots_part: str, clips_part: str, work: Work) -> None:
+        shots = [row for row in read_part(self._files, shots_part).to_pylist() if row["status"] == "ok"]
+        shots.sort(key=lambda row: row["start_us"])
+        about = {"backend": clips_stage.BACKEND, "fingerprint": self._fingerprints["clips"]}
+        rows: list[Row] = []
+        start = time.process_time()
+        if shots:
+            work.count("decodes.clips")
+            scratch = self._files.scratch()
+            try:
+                with work.timed("clips"):
+                    for measured in clips_stage.cut_clips(source, shots, self._config.clips, scratch):
+                        for medium in measured.media:
+                            put_media(self._files, medium.kind, medium.data)
+                        seconds = time.process_time() - start
+                        rows.extend(completed(row, seconds=seconds, **about) for row in measured.rows["clips"])
+                        start = time.process_time()
+            except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
+                rows.append(unmeasured(source.id, error, seconds=time.process_time() - start, **about))
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        write_part(self._files, "clips", clips_part, rows)

@@ -1,0 +1,41 @@
+"""Fingerprints of stages and digests of their inputs: what a result was computed with, and from."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import BaseModel
+
+from pipeline.flow import STAGE, Stage
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def stage_fingerprint(stage: Stage, options: BaseModel) -> str:
+    """16 hex digits over the stage's code version, its options and the versions of the packages that matter."""
+    packages = {name: version(name) for name in stage.packages}
+    return _digest([stage.name, stage.version, options.model_dump(mode="json"), packages])
+
+
+def fingerprints(config: BaseModel) -> dict[str, str]:
+    """Stage name -> fingerprint, under this configuration."""
+    return {name: stage_fingerprint(stage, getattr(config, name)) for name, stage in STAGE.items()}
+
+
+def input_digest(*inputs: str | int) -> str:
+    """16 hex digits over what a part was computed from: the paths of the parts upstream, and the span within them."""
+    return _digest(list(inputs))
+
+
+def stage_digest(name: str, version: int) -> str:
+    """The fingerprint of a stage without options that could change a result."""
+    return _digest([name, version])
+
+
+def set_digest(paths: Iterable[str]) -> str:
+    """16 hex digits over all parts that a set stage reads, in any order."""
+    return _digest(sorted(paths))

@@ -1,0 +1,69 @@
+"""Crawling into the store: which sources there are, where each was found, under which licence."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.engine.fingerprint import input_digest, stage_digest
+from pipeline.engine.rows import completed
+from pipeline.stage import Row, Source
+from pipeline.stages import crawl
+from pipeline.stages.crawl import CrawlConfig, Found
+from pipeline.store.files import Files
+from pipeline.store.parts import part_path, write_part
+from pipeline.store.relations import Relations
+from pipeline.store.snapshots import Snapshot
+
+
+def crawl_into(
+    files: Files, snapshot: Snapshot, inputs: list[str], config: CrawlConfig, *, limit: int | None
+) -> Snapshot:
+    """The snapshot with a location for every file found. A file whose etag is known is not read again."""
+    query = "SELECT uri, etag, source_id FROM locations"
+    known = {
+        uri: (etag, source) for uri, etag, source in Relations(files, snapshot).connection.execute(query).fetchall()
+    }
+    run = files.local_path("")
+    parts = {"locations": dict(snapshot.parts.get("locations", {}))}
+    for found in _limited(crawl.find(inputs, config), limit, run):
+        etag, source_id = known.get(found.uri, ("", ""))
+        if etag != found.etag:
+            source_id = crawl.source_id(found.path)
+        fingerprint = stage_digest("crawl", crawl.VERSION)
+        row = _row(found, source_id)
+        path = part_path("locations", fingerprint, input_digest(*(str(row[key]) for key in sorted(row))))
+        about = {"backend": f"file/{crawl.VERSION}", "fingerprint": fingerprint, "seconds": 0.0}
+        write_part(files, "locations", path, [completed(row, **about)])
+        parts["locations"][crawl.location_id(found.uri)] = [path]
+    return Snapshot(number=snapshot.number, parts={**snapshot.parts, **parts}, work=snapshot.work)
+
+
+def sources_of(relations: Relations) -> Iterator[Source]:
+    """Every source that the run knows, once, by id; at the first place that is still there."""
+    query = "SELECT source_id, list(uri ORDER BY uri) FROM locations GROUP BY source_id ORDER BY source_id"
+    for source_id, uris in relations.connection.execute(query).fetchall():
+        paths = [Path(uri) for uri in uris]
+        yield Source(id=source_id, path=next((path for path in paths if path.is_file()), paths[0]))
+
+
+def _limited(found: Iterator[Found], limit: int | None, run: Path | None) -> Iterator[Found]:
+    """At most `limit` places, and none inside the run itself."""
+    taken = 0
+    for place in found:
+        if limit is not None and taken >= limit:
+            return
+        if run is None or not place.path.is_relative_to(run.absolute()):
+            taken += 1
+            yield place
+
+
+def _row(found: Found, source_id: str) -> Row:
+    return {
+        "id": crawl.location_id(found.uri),
+        "source_id": source_id,
+        "uri": found.uri,
+        "etag": found.etag,
+        "licence": found.licence,
+        "consent": found.consent,
+        "extra": json.dumps(found.extra, sort_keys=True) if found.extra else None,
+    }

@@ -1,0 +1,116 @@
+"""The pass over clips: one decode of each clip for all that looks at frames, then sound, sync and captions."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+
+from pipeline.config import CurateConfig
+from pipeline.engine.fingerprint import fingerprints
+from pipeline.engine.rows import completed, unmeasured
+from pipeline.engine.plan import unit_parts
+from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
+from pipeline.engine.upstream import Upstream
+from pipeline.engine.watch import Outcome, watch_clip
+from pipeline.engine.work import Work
+from pipeline.flow import STAGE
+from pipeline.stage import Clip, ClipStage, FrameStage, Row
+from pipeline.stages.captions import CaptionsStage
+from pipeline.stages.faces import FacesStage
+from pipeline.stages.quality import QualityStage
+from pipeline.stages.speech import SpeechStage
+from pipeline.stages.sync import SyncStage
+from pipeline.store.files import Files
+from pipeline.store.media import local_media, put_media
+from pipeline.store.parts import read_part, write_part
+
+
+class MeasurePass:
+    """Runs the clip-level stages on one unit after another. Models are loaded once, when the pass is made."""
+
+    def __init__(self, files: Files, config: CurateConfig) -> None:
+        cv2.setNumThreads(1)
+        self._files = files
+        self._fingerprints = fingerprints(config)
+        self._frame_stages: list[FrameStage] = [QualityStage(config.quality), FacesStage(config.faces)]
+        self._clip_stages: list[ClipStage] = [
+            SpeechStage(config.speech),
+            SyncStage(config.sync),
+            CaptionsStage(config.captions),
+        ]
+
+    def __call__(self, unit: Unit) -> Unit:
+        """The unit with the parts of every clip-level table, computed where they were missing."""
+        if unit.clips_part is None:
+            return unit
+        work = Work()
+        paths = unit_parts(unit.clips_part, unit.start, self._fingerprints)
+        clips = _clips(read_part(self._files, unit.clips_part).to_pylist())[unit.start : unit.start + CLIPS_PER_UNIT]
+        self._look(clips, paths, work)
+        for stage in self._clip_stages:
+            if self._missing(stage.name, paths):
+                self._measure(stage, clips, paths, work)
+        total = {name: unit.work.get(name, 0) + work.counts.get(name, 0) for name in {*unit.work, *work.counts}}
+        parts = {**unit.parts, **{table: [path] for table, path in paths.items()}}
+        return replace(unit, parts=parts, work=total)
+
+    def _missing(self, stage: str, paths: dict[str, str]) -> bool:
+        return not all(self._files.exists(paths[table]) for table in STAGE[stage].tables)
+
+    def _look(self, clips: Sequence[Clip], paths: dict[str, str], work: Work) -> None:
+        stages = [stage for stage in self._frame_stages if self._missing(stage.name, paths)]
+        if not stages:
+            return
+        outcomes: dict[str, list[tuple[Clip, Outcome, float]]] = {stage.name: [] for stage in stages}
+        scratch = self._files.scratch()
+        try:
+            for clip in clips:
+                path = local_media(self._files, "clips", clip.media_sha256, scratch)
+                for name, (outcome, seconds) in watch_clip(clip, path, stages, work).items():
+                    outcomes[name].append((clip, outcome, seconds))
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        for stage in stages:
+            self._write(stage, outcomes[stage.name], paths)
+
+    def _measure(self, stage: ClipStage, clips: Sequence[Clip], paths: dict[str, str], work: Work) -> None:
+        inputs = Upstream(self._files, stage.name, paths)
+        outcomes: list[tuple[Clip, Outcome, float]] = []
+        for clip in clips:
+            start = time.process_time()
+            outcome: Outcome
+            try:
+                with work.timed(stage.name):
+                    outcome = stage.measure(clip, inputs.of(clip))
+            except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
+                outcome = error
+            outcomes.append((clip, outcome, time.process_time() - start))
+        self._write(stage, outcomes, paths)
+
+    def _write(
+        self, stage: FrameStage | ClipStage, outcomes: list[tuple[Clip, Outcome, float]], paths: dict[str, str]
+    ) -> None:
+        fingerprint = self._fingerprints[stage.name]
+        tables = STAGE[stage.name].tables
+        rows: dict[str, list[Row]] = {table: [] for table in tables}
+        for clip, outcome, seconds in outcomes:
+            if isinstance(outcome, Exception):
+                row = unmeasured(clip.id, outcome, backend=stage.backend, fingerprint=fingerprint, seconds=seconds)
+                rows[tables[0]].append(row)
+                continue
+            for medium in outcome.media:
+                put_media(self._files, medium.kind, medium.data)
+            for table, measured in outcome.rows.items():
+                rows[table].extend(
+                    completed(row, backend=stage.backend, fingerprint=fingerprint, seconds=seconds) for row in measured
+                )
+        for table in tables:
+            write_part(self._files, table, paths[table], rows[table])
+
+
+def _clips(rows: list[Row]) -> list[Clip]:
+    ok = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: row["start_us"])
+    names = Clip.__dataclass_fields__
+    return [Clip(**{name: row[name] for name in names}) for row in ok]

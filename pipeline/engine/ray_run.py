@@ -1,0 +1,84 @@
+"""The item passes on Ray Data: a pool of actors for each pass, units streaming between them."""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from pipeline.config import CurateConfig
+from pipeline.engine.cut import CutPass
+from pipeline.engine.unit import Unit
+from pipeline.stage import Source
+from pipeline.store.files import Files
+from schemas.errors import UserError
+
+OBJECT_STORE_BYTES = 256 * 2**20
+"""Of a Ray that we start ourselves. Only units pass through it, a few kilobytes each."""
+
+
+def start_ray(config: CurateConfig, address: str | None) -> None:
+    """Connect to a Ray cluster, or start one on this machine where no address is given."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    # One thread a process: the actors are the parallelism, and pinned threads repeat their sums.
+    threads = {"env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": threads}
+    if ray.is_initialized():
+        return
+    if address:
+        try:
+            ray.init(address=address, **options)
+        except (ConnectionError, RuntimeError) as error:
+            raise UserError(f"there is no Ray cluster at {address}: {error}") from error
+        return
+    # The two pools take turns more than they compete, so each may have all of its workers.
+    cores = 2 * config.engine.workers * config.engine.cpus_per_worker + 2
+    ray.init(num_cpus=round(cores), object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **options)
+
+
+class _CutActor:
+    def __init__(self, root: str, config: dict[str, Any]) -> None:
+        self._pass = CutPass(Files(root), CurateConfig.model_validate(config))
+
+    def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
+        for id_, path in zip(batch["id"], batch["path"], strict=True):
+            for unit in self._pass(Source(id=str(id_), path=Path(str(path)))):
+                yield {"unit": [json.dumps(unit.to_dict())]}
+
+
+class _MeasureActor:
+    def __init__(self, root: str, config: dict[str, Any]) -> None:
+        from pipeline.engine.measure import MeasurePass
+
+        self._pass = MeasurePass(Files(root), CurateConfig.model_validate(config))
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        units = [Unit(**json.loads(str(text))) for text in batch["unit"]]
+        return {"unit": [json.dumps(self._pass(unit).to_dict()) for unit in units]}
+
+
+def run_passes(root: str, config: CurateConfig, sources: Iterable[Source]) -> Iterator[Unit]:
+    """Measured units as they are done, in no particular order."""
+    items = [{"id": source.id, "path": str(source.path)} for source in sources]
+    if not items:
+        return
+    raw = config.model_dump(mode="json")
+    pool = ActorPoolStrategy(size=min(config.engine.workers, len(items)))
+    options: dict[str, Any] = {
+        "compute": pool,
+        "batch_size": 1,
+        "num_cpus": config.engine.cpus_per_worker,
+        "fn_constructor_args": (root, raw),
+    }
+    dataset = ray.data.from_items(items, override_num_blocks=len(items))
+    dataset = dataset.map_batches(_CutActor, **options).repartition(target_num_rows_per_block=1)
+    dataset = dataset.map_batches(_MeasureActor, **options)
+    for row in dataset.iter_rows():
+        yield Unit(**json.loads(row["unit"]))

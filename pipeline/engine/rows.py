@@ -1,0 +1,44 @@
+"""Rows as they are committed: what was measured, or why it was not."""
+
+import math
+from typing import Any
+
+from pipeline.stage import Inapplicable, Row, Unmeasurable
+from schemas.tables import Status
+
+
+def completed(row: Row, *, backend: str, fingerprint: str, seconds: float) -> Row:
+    """A measured row. NaN and infinity become NULL: a rule must never compare with them."""
+    values = {name: _finite(value) for name, value in row.items()}
+    return {"status": "ok", **values, "backend": backend, "fingerprint": fingerprint, "seconds": seconds, "attempt": 1}
+
+
+def unmeasured(id_: str, error: Exception, *, backend: str, fingerprint: str, seconds: float) -> Row:
+    """The row of an item that could not be measured, with the reason."""
+    status: Status = "inapplicable" if isinstance(error, Inapplicable) else "failed"
+    return {
+        "id": id_,
+        "status": status,
+        "error": reason(error),
+        "backend": backend,
+        "fingerprint": fingerprint,
+        "seconds": seconds,
+        "attempt": 1,
+    }
+
+
+def reason(error: Exception) -> str:
+    """An error as a row records it: its class, unless the stage gave the reason itself, and its message."""
+    if isinstance(error, Unmeasurable | Inapplicable):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return _finite(value.item())
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,73 @@
+"""One decode of one clip, shown to every stage that looks at frames."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.backends.pyav_decode import decode_clip
+from pipeline.engine.work import Work
+from pipeline.stage import Clip, FrameMeter, FrameStage, Measured, Unmeasurable
+
+Outcome = Measured | Exception
+"""What a stage found out about a clip, or why it did not."""
+
+
+class _Watch:
+    """A stage looking at a clip. After its first error it looks away; the others go on."""
+
+    def __init__(self, stage: FrameStage, clip: Clip) -> None:
+        self.stage = stage
+        self.seconds = 0.0
+        self.outcome: Outcome | None = None
+        self._meter: FrameMeter | None = None
+        with self._guarded():
+            self._meter = stage.start(clip)
+
+    def add(self, index: int, frame_hwc: NDArray[np.uint8], gray_hw: NDArray[np.uint8]) -> None:
+        if self._meter is not None and self.outcome is None:
+            with self._guarded():
+                self._meter.add(index, frame_hwc, gray_hw)
+
+    def finish(self) -> None:
+        if self._meter is not None and self.outcome is None:
+            with self._guarded():
+                self.outcome = self._meter.finish()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        start = time.process_time()
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
+            self.outcome = error
+        finally:
+            self.seconds += time.process_time() - start
+
+
+def watch_clip(clip: Clip, path: Path, stages: Sequence[FrameStage], work: Work) -> dict[str, tuple[Outcome, float]]:
+    """Stage name -> its outcome and its processor seconds. A clip that cannot be decoded fails every stage."""
+    watches = [_Watch(stage, clip) for stage in stages]
+    work.count("decodes.measure")
+    decode_start = time.process_time()
+    try:
+        for index, frame_hwc in decode_clip(path):
+            gray_hw: NDArray[np.uint8] = cv2.cvtColor(frame_hwc, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+            work.count("seconds.decode", time.process_time() - decode_start)
+            for watch in watches:
+                watch.add(index, frame_hwc, gray_hw)
+            decode_start = time.process_time()
+    except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
+        cause = Unmeasurable(f"the clip cannot be decoded: {type(error).__name__}: {error}")
+        return {stage.name: (cause, 0.0) for stage in stages}
+    results: dict[str, tuple[Outcome, float]] = {}
+    for watch in watches:
+        watch.finish()
+        assert watch.outcome is not None
+        results[watch.stage.name] = (watch.outcome, watch.seconds)
+        work.count(f"seconds.{watch.stage.name}", watch.seconds)
+    return results

@@ -1,0 +1,120 @@
+"""The flow, on one page: which stage makes which tables, from what.
+
+    sources -shots-> clips -+- quality --> duplicates -+
+                            +- faces ----> identities -+-> candidates -> decisions -> shards
+                            +- speech ---> sync -------+
+                            +- captions ---------------+
+
+Item stages depend on one source or one clip, and run in passes: the stages of a pass share a process, and those that
+look at frames share one decode. Set stages are functions of the sorted committed rows of all items.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.stages import (
+    candidates,
+    captions,
+    clips,
+    duplicates,
+    faces,
+    identities,
+    quality,
+    shots,
+    speech,
+    sync,
+)
+
+VIDEO = ("av", "opencv-python-headless")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stage's place in the flow. Its options are the configuration's section of the same name.
+
+    `packages`: distributions whose version may change a result. With `version` (of the stage's own code) and the
+    options they make the stage's fingerprint.
+    """
+
+    name: str
+    per: Literal["source", "clip", "set"]
+    tables: tuple[str, ...]
+    needs: tuple[str, ...]
+    version: int
+    packages: tuple[str, ...] = ()
+
+
+STAGES = (
+    Stage(
+        name="shots",
+        per="source",
+        tables=("sources", "shots"),
+        needs=(),
+        version=shots.VERSION,
+        packages=("scenedetect-headless", *VIDEO),
+    ),
+    Stage(name="clips", per="source", tables=("clips",), needs=("shots",), version=clips.VERSION, packages=VIDEO),
+    Stage(name="quality", per="clip", tables=("quality",), needs=("clips",), version=quality.VERSION, packages=VIDEO),
+    Stage(
+        name="faces", per="clip", tables=("faces", "tracks"), needs=("clips",), version=faces.VERSION, packages=VIDEO
+    ),
+    Stage(
+        name="speech",
+        per="clip",
+        tables=("speech",),
+        needs=("clips",),
+        version=speech.VERSION,
+        packages=("silero-vad", "onnxruntime", "scipy"),
+    ),
+    Stage(
+        name="sync",
+        per="clip",
+        tables=("sync", "sync_tracks"),
+        needs=("clips", "faces", "speech"),
+        version=sync.VERSION,
+    ),
+    Stage(
+        name="captions",
+        per="clip",
+        tables=("captions",),
+        needs=("quality", "faces", "speech"),
+        version=captions.VERSION,
+    ),
+    Stage(name="duplicates", per="set", tables=("duplicates",), needs=("quality",), version=duplicates.VERSION),
+    Stage(name="identities", per="set", tables=("identities",), needs=("faces",), version=identities.VERSION),
+    Stage(
+        name="candidates",
+        per="set",
+        tables=("candidates",),
+        needs=("faces", "identities", "duplicates"),
+        version=candidates.VERSION,
+    ),
+    Stage(
+        name="decide",
+        per="set",
+        tables=("references", "decisions"),
+        needs=("quality", "faces", "speech", "sync", "captions", "duplicates", "candidates"),
+        version=1,
+    ),
+    Stage(name="pack", per="set", tables=("index",), needs=("decide",), version=1),
+)
+
+STAGE = {stage.name: stage for stage in STAGES}
+
+CUT = ("shots", "clips")
+"""The pass over sources. It decodes a source twice: to find its shots, and to cut them."""
+
+MEASURE = ("quality", "faces", "speech", "sync", "captions")
+"""The pass over clips. It decodes a clip once."""
+
+SETS = ("duplicates", "identities", "candidates")
+"""Set stages before the decisions, in order."""
+
+
+def downstream(names: set[str]) -> set[str]:
+    """These stages and all that stand on them."""
+    reached = set(names)
+    for stage in STAGES:
+        if reached.intersection(stage.needs):
+            reached.add(stage.name)
+    return reached

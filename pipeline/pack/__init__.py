@@ -1,0 +1,1 @@
+"""Shards and manifest from decisions: the same committed rows give the same bytes."""

@@ -1,0 +1,60 @@
+"""The manifest and the index of a run's shards."""
+
+import io
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.store.files import Files
+from schemas.manifest import Counts, Manifest, Shard, parse_manifest, shards_fingerprint
+from schemas.sample import FPS, INDEX_SCHEMA
+
+
+def index_table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Index rows, sorted by key."""
+    return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["key"])), schema=INDEX_SCHEMA)
+
+
+def publish(files: Files, shards: list[Shard], index: pa.Table) -> Manifest:
+    """Write the next numbered manifest and make it the newest; where nothing changed, return the newest."""
+    newest = newest_manifest(files)
+    ordered = sorted(shards, key=lambda shard: shard.url)
+    fingerprint = shards_fingerprint(ordered)
+    if newest is not None and newest.fingerprint == fingerprint:
+        return newest
+    number = 1 if newest is None else newest.version + 1
+    manifest = Manifest(
+        version=number, fingerprint=fingerprint, features=[], counts=_counts(ordered, index), shards=ordered
+    )
+    text = manifest.to_json().encode()
+    if not files.create(f"shards/manifests/{number}.json", text):
+        raise FileExistsError(f"{files.root}/shards/manifests/{number}.json appeared while it was being written")
+    sink = io.BytesIO()
+    pq.write_table(index, sink, compression="zstd")
+    files.replace("shards/index.parquet", sink.getvalue())
+    files.replace("shards/manifest.json", text)
+    return manifest
+
+
+def newest_manifest(files: Files) -> Manifest | None:
+    """The newest numbered manifest, or None before the first."""
+    numbers = [int(name.removesuffix(".json")) for name in files.names("shards/manifests") if name.endswith(".json")]
+    if not numbers:
+        return None
+    path = f"shards/manifests/{max(numbers)}.json"
+    return parse_manifest(files.read(path).decode(), where=f"{files.root}/{path}")
+
+
+def _counts(shards: list[Shard], index: pa.Table) -> Counts:
+    def samples(**wanted: str) -> int:
+        return sum(s.samples for s in shards if all(getattr(s, name) == value for name, value in wanted.items()))
+
+    return Counts(
+        samples=samples(),
+        subject=samples(tier="subject"),
+        sync=samples(tier="sync"),
+        seconds=round(sum(index.column("frames").to_pylist()) / FPS, 3),
+        train=samples(split="train"),
+        val=samples(split="val"),
+    )

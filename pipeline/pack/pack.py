@@ -1,0 +1,64 @@
+"""From decisions to shards: which samples share a shard, and the work of writing one run of them."""
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.pack.config import PackConfig
+from pipeline.pack.manifest import index_table, publish
+from pipeline.pack.sample import KeptRows, build_sample
+from pipeline.pack.shards import Group, runs, write_shards
+from pipeline.store.files import Files
+from pipeline.store.relations import Relations
+from pipeline.store.snapshots import Snapshot
+from schemas.manifest import Shard
+
+Packed = tuple[list[Shard], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackTask:
+    """One run of samples; independent of every other, so that any number of workers gives the same bytes."""
+
+    group: Group
+    keys: list[str]
+
+
+def pack_tasks(relations: Relations, config: PackConfig) -> Iterator[PackTask]:
+    """The runs of every group of kept clips, in order."""
+    query = """SELECT d.split, d.tier, len(CASE d.tier WHEN 'sync' THEN r.speaker_chosen ELSE r.chosen END), d.id
+               FROM decisions d JOIN "references" r USING (id) WHERE d.outcome = 'keep' ORDER BY 1, 2, 3, 4"""
+    groups: dict[Group, list[str]] = defaultdict(list)
+    for split, tier, references, key in relations.connection.execute(query).fetchall():
+        groups[Group(split=split, tier=tier, references=references)].append(key)
+    for group, keys in groups.items():
+        for run in runs(keys, config):
+            yield PackTask(group=group, keys=run)
+
+
+def pack_one(files: Files, snapshot: Snapshot, config: PackConfig, task: PackTask) -> Packed:
+    """Write one run of samples."""
+    kept = KeptRows(Relations(files, snapshot), task.keys)
+    scratch = files.scratch()
+    try:
+        samples = (build_sample(files, kept, key, task.group.tier) for key in task.keys)
+        return write_shards(files, task.group, samples, config, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def pack(files: Files, snapshot: Snapshot, config: PackConfig) -> pa.Table:
+    """Write shards, index and manifest of the decisions in this snapshot. Returns the index."""
+    shards: list[Shard] = []
+    rows: list[dict[str, Any]] = []
+    for task in pack_tasks(Relations(files, snapshot), config):
+        written, index = pack_one(files, snapshot, config, task)
+        shards.extend(written)
+        rows.extend(index)
+    table = index_table(rows)
+    publish(files, shards, table)
+    return table

@@ -1,0 +1,169 @@
+"""One sample: its members, from committed rows and media."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.stage import Row
+from pipeline.stages.crawl import strictest
+from pipeline.store.files import Files
+from pipeline.store.media import get_media
+from pipeline.store.relations import Relations
+from schemas.sample import SAMPLE_SCHEMA, member_suffixes
+from schemas.tables import CLIP_TABLES, ROW
+
+MEASURED = tuple(table for table in CLIP_TABLES if table not in ("references", "duplicates"))
+_OWN = {field.name for field in ROW}
+_LEFT_OUT = {"signature", "thumbnail_sha256", "boxes_sha256"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A sample ready to be written, and what the index says of it."""
+
+    key: str
+    members: list[tuple[str, bytes]]
+    frames: int
+    height: int
+    width: int
+    identities: list[str]
+
+
+class KeptRows:
+    """The committed rows of some kept clips, read once for all of them."""
+
+    def __init__(self, relations: Relations, keys: list[str]) -> None:
+        self._connection = relations.connection
+        self._connection.register("kept", pa.table({"id": pa.array(keys, pa.string())}))
+        self._rows = {
+            table: {row["id"]: row for row in self._select(f'SELECT t.* FROM "{table}" t JOIN kept USING (id)')}
+            for table in ("clips", "references", *MEASURED)
+        }
+        wanted = """SELECT unnest(chosen) AS id FROM "references" JOIN kept USING (id)
+                    UNION SELECT unnest(speaker_chosen) FROM "references" JOIN kept USING (id)"""
+        self._candidates = {
+            row["id"]: row for row in self._select(f"SELECT c.* FROM candidates c JOIN ({wanted}) USING (id)")
+        }
+        self._identities: dict[str, dict[int, str]] = defaultdict(dict)
+        for row in self._select(
+            "SELECT i.* FROM identities i JOIN kept ON kept.id = i.clip_id WHERE identity IS NOT NULL ORDER BY i.id"
+        ):
+            self._identities[row["clip_id"]][row["track"]] = row["identity"]
+        self._places: dict[str, list[Row]] = defaultdict(list)
+        for row in self._select(
+            """SELECT l.* FROM locations l WHERE source_id IN (SELECT source_id FROM clips JOIN kept USING (id))
+               ORDER BY l.id"""
+        ):
+            self._places[row["source_id"]].append(row)
+
+    def row(self, table: str, key: str) -> Row:
+        """The row of a clip in a clip-level table."""
+        return self._rows[table][key]
+
+    def references(self, key: str, tier: str) -> list[Row]:
+        """The chosen candidates, best first; the speaker's in the sync tier."""
+        chosen = self._rows["references"][key]["speaker_chosen" if tier == "sync" else "chosen"]
+        return [self._candidates[candidate] for candidate in chosen]
+
+    def identities(self, key: str) -> dict[int, str]:
+        """Track -> identity."""
+        return self._identities[key]
+
+    def licence(self, source_id: str) -> dict[str, str | None]:
+        """What binds the use of a source: the strictest licence, and a consent only where every place has one."""
+        places = self._places[source_id]
+        consents = [place["consent"] for place in places]
+        return {
+            "licence": strictest([place["licence"] for place in places]),
+            "consent": None if None in consents else min(consents, default=None),
+        }
+
+    def _select(self, query: str) -> Iterator[Row]:
+        cursor = self._connection.execute(query)
+        names = [column[0] for column in cursor.description]
+        for values in cursor.fetchall():
+            yield dict(zip(names, values, strict=True))
+
+
+def build_sample(files: Files, kept: KeptRows, key: str, tier: str) -> Sample:
+    """A kept clip with everything that belongs to it. Members are in the order of `member_suffixes`."""
+    clip = kept.row("clips", key)
+    references = kept.references(key, tier)
+    identities = kept.identities(key)
+    speaker = kept.row("sync", key)["speaker_track"] if tier == "sync" else None
+    boxes = json.loads(get_media(files, "faces", kept.row("faces", key)["boxes_sha256"]))
+    contents: dict[str, bytes] = {
+        ".mp4": get_media(files, "clips", clip["media_sha256"]),
+        ".txt": kept.row("captions", key)["text"].encode(),
+        ".faces.json": _json(_faces(boxes, identities, speaker)),
+        ".json": _json(_record(kept, clip, tier, references, identities)),
+    }
+    if tier == "sync":
+        contents[".flac"] = get_media(files, "audio", clip["audio_sha256"])
+    for number, reference in enumerate(references):
+        contents[f".ref{number}.png"] = files.read(reference["file"])
+    return Sample(
+        key=key,
+        members=[(f"{key}{suffix}", contents[suffix]) for suffix in member_suffixes(tier, len(references))],
+        frames=clip["frames"],
+        height=clip["height"],
+        width=clip["width"],
+        identities=sorted(set(identities.values())),
+    )
+
+
+def _faces(boxes: dict[str, Any], identities: dict[int, str], speaker: int | None) -> dict[str, Any]:
+    """Per frame: boxes in fractions of the frame, with track, identity, whether that track speaks, interpolated."""
+    return {
+        "frames": [
+            [{**face, "identity": identities.get(face["track"]), "speaker": face["track"] == speaker} for face in frame]
+            for frame in boxes["frames"]
+        ]
+    }
+
+
+def _record(kept: KeptRows, clip: Row, tier: str, references: list[Row], identities: dict[int, str]) -> dict[str, Any]:
+    measurements = {table: kept.row(table, clip["id"]) for table in MEASURED}
+    return {
+        "schema": SAMPLE_SCHEMA,
+        "key": clip["id"],
+        "tier": tier,
+        "source": {name: clip[name] for name in ("source_id", "shot_id", "start_us", "end_us")},
+        **kept.licence(clip["source_id"]),
+        "clip": {name: clip[name] for name in ("frames", "width", "height", "transform", "media_sha256")},
+        "measurements": {table: _measured(row) for table, row in measurements.items()},
+        "backends": {
+            table: f"{row['backend']} {row['fingerprint']}" for table, row in {"clips": clip, **measurements}.items()
+        },
+        "sync_offset_before_correction": measurements["sync"]["offset_frames"],
+        "identities": {str(track): identity for track, identity in identities.items()},
+        "references": [
+            {
+                "track": row["track"],
+                "clip": row["reference_clip_id"],
+                "clip_track": row["reference_track"],
+                **{name: row[name] for name in ("frame", "box", "similarity", "differs")},
+            }
+            for row in references
+        ],
+    }
+
+
+def _measured(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name not in _OWN and name not in _LEFT_OUT}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(_rounded(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

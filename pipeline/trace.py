@@ -1,0 +1,50 @@
+"""The whole story of a clip: where it came from, every measurement and every rule on the way."""
+
+from typing import Any
+
+from pipeline.store.relations import Relations
+from schemas.errors import UserError
+from schemas.sample import KEY_PATTERN
+
+BY_ID = ("clips", "quality", "duplicates", "faces", "speech", "sync", "captions", "references", "decisions")
+BY_CLIP = ("tracks", "identities", "candidates", "sync_tracks")
+_LONG = {"embedding", "mouth", "signature"}
+
+
+def trace(relations: Relations, key: str) -> dict[str, Any]:
+    """Table -> row or rows. Raises UserError for a key that the run does not hold."""
+    if not KEY_PATTERN.match(key):
+        raise UserError(f"{key!r} is no sample key; keys look like <source>_<start_us>_<end_us>")
+    clip = _rows(relations, "clips", "id", key)
+    if not clip:
+        raise UserError(f"this run has no clip {key}")
+    source, shot = clip[0]["source_id"], clip[0]["shot_id"]
+    story: dict[str, Any] = {
+        "locations": _rows(relations, "locations", "source_id", source),
+        "sources": _rows(relations, "sources", "id", source),
+        "shots": _rows(relations, "shots", "id", shot),
+    }
+    story.update({table: _rows(relations, table, "id", key) for table in BY_ID})
+    story.update({table: _rows(relations, table, "clip_id", key) for table in BY_CLIP})
+    story["shard"] = _shard(relations, key)
+    return story
+
+
+def _rows(relations: Relations, table: str, column: str, value: str) -> list[dict[str, Any]]:
+    cursor = relations.connection.execute(f'SELECT * FROM "{table}" WHERE "{column}" = ? ORDER BY id', [value])
+    names = [description[0] for description in cursor.description]
+    rows = (dict(zip(names, values, strict=True)) for values in cursor.fetchall())
+    return [{name: _short(name, value) for name, value in row.items() if value is not None} for row in rows]
+
+
+def _short(name: str, value: Any) -> Any:
+    if name in _LONG:
+        return f"{len(value)} values"
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def _shard(relations: Relations, key: str) -> list[dict[str, Any]]:
+    rows = relations.connection.execute(
+        'SELECT shard, "offset", bytes, split, tier FROM shard_index WHERE key = ?', [key]
+    ).fetchall()
+    return [dict(zip(("shard", "offset", "bytes", "split", "tier"), row, strict=True)) for row in rows]
