@@ -9,8 +9,8 @@ import sys
 from importlib.metadata import entry_points
 from typing import Any
 
-import click
 import typer
+from typer.exceptions import Abort, TyperException
 
 from schemas.errors import UserError, WorkFailed
 
@@ -38,13 +38,12 @@ def run(arguments: list[str] | None = None) -> int:
     except WorkFailed as error:
         print(f"humo: {error}", file=sys.stderr)
         return 1
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
+    except TyperException as error:
+        # The bare command asks for its help, which is not one line.
+        text = error.format_message()
+        print(text if "\n" in text else f"humo: {text} Try 'humo --help'.", file=sys.stderr)
         return 2
-    except click.UsageError as error:
-        print(f"humo: {error.format_message()} Try 'humo --help'.", file=sys.stderr)
-        return 2
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (Abort, KeyboardInterrupt):
         print("humo: interrupted; give the same command again to go on", file=sys.stderr)
         return 130
     return result if isinstance(result, int) else 0
