@@ -1,5 +1,6 @@
 """What the model needs from its encoders. The mini encoders and the real ones stand behind the same three protocols."""
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy
@@ -14,10 +15,14 @@ SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
 
 
 class TextEncoder(Protocol):
-    """Text to features."""
+    """Text, as `humo.conditions.text.clean_text` leaves it, to features."""
 
     def encode(self, texts: list[str]) -> Tensor:
         """(texts, tokens of the longest, `text_dim`) in float32 on the encoder's device; shorter texts end in zeros."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` of the same class reads."""
         ...
 
 
@@ -31,6 +36,10 @@ class AudioEncoder(Protocol):
             waveform_s: 16 kHz mono in [-1, 1], 640 samples a frame.
             frames: rows wanted. Sound past them is heard by the encoder but has no row.
         """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` of the same class reads."""
         ...
 
 
@@ -48,6 +57,10 @@ class VideoCodec(Protocol):
 
     def decode(self, latents_bcthw: Tensor) -> Tensor:
         """The reverse; pixels are clipped to [-1, 1]."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` of the same class reads."""
         ...
 
 

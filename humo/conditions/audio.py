@@ -19,7 +19,8 @@ def group_hidden_states(hidden_tsc: Tensor) -> Tensor:
     if hidden_tsc.shape[1] != HIDDEN_STATES:
         raise ValueError(f"{hidden_tsc.shape[1]} hidden states; the grouping takes {HIDDEN_STATES}")
     means_gct = torch.stack([hidden_tsc[:, first:end].mean(1) for first, end in GROUPS]).transpose(1, 2)
-    frames = hidden_tsc.shape[0] // 2
+    # The official code's arithmetic to the letter: for a few lengths (58, 114, ...) it rounds to one frame less.
+    frames = int(hidden_tsc.shape[0] / 50.0 * 25)
     return functional.interpolate(means_gct, size=frames, mode="linear", align_corners=True).permute(2, 0, 1)
 
 

@@ -1,5 +1,6 @@
 """An audio encoder without weights: mel spectrum at 50 Hz behind the shape of Whisper's hidden states."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from humo.conditions.audio import HIDDEN_STATES, group_hidden_states
 from humo.encoders import SAMPLE_RATE, SAMPLES_PER_FRAME
+from humo.mini.configuration import MiniConfig, read_config, write_config
 
 HOP = SAMPLES_PER_FRAME // 2
 """50 Hz, as Whisper's encoder."""
@@ -58,6 +60,16 @@ class MelAudioEncoder:
         generator = numpy.random.Generator(numpy.random.PCG64(seed))
         weights = generator.standard_normal((HIDDEN_STATES - 1, width, width, 3), dtype=numpy.float32)
         self.mixing = torch.from_numpy(weights / numpy.sqrt(3 * width).astype(numpy.float32))
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device, dtype: torch.dtype) -> "MelAudioEncoder":
+        """From its configuration; it runs on the CPU and leaves moving its small output to the caller."""
+        config = read_config(folder, cls.__name__)
+        return cls(seed=config.seed, width=config.width)
+
+    def save(self, folder: Path) -> None:
+        """Write its configuration."""
+        write_config(folder, MiniConfig(encoder=type(self).__name__, seed=self.seed, width=self.width))
 
     def encode(self, waveform_s: NDArray[numpy.float32], frames: int) -> Tensor:
         """See `humo.encoders.AudioEncoder`."""

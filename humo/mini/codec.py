@@ -5,9 +5,12 @@ transpose of encoding and the error is what the dropped coefficients held.
 """
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from humo.mini.configuration import MiniConfig, read_config, write_config
 
 SPACE = 8
 TIME = 4
@@ -60,6 +63,16 @@ class LinearCodec:
         self.mean = torch.zeros(CHANNELS, 1, 1, 1)
         for channel, mean in MEAN.items():
             self.mean[channel] = mean
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device, dtype: torch.dtype) -> "LinearCodec":
+        """It has no parameters; the folder must say that it is this codec's."""
+        read_config(folder, cls.__name__)
+        return cls()
+
+    def save(self, folder: Path) -> None:
+        """Write its configuration."""
+        write_config(folder, MiniConfig(encoder=type(self).__name__))
 
     def encode(self, video_bcthw: Tensor) -> Tensor:
         """(batch, 3, 4n+1, height, width) in [-1, 1] to (batch, 16, n+1, height / 8, width / 8) in float32.

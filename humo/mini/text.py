@@ -3,11 +3,14 @@
 import hashlib
 import math
 from functools import lru_cache
+from pathlib import Path
 
 import numpy
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from humo.mini.configuration import MiniConfig, read_config, write_config
 
 TRIGRAM_WEIGHT = 0.5
 """Of the shared letter groups against the whole word: "smiles" lies near "smile" and far from "frowns"."""
@@ -28,6 +31,17 @@ class HashedTextEncoder:
         self.width = width
         self.length = length
         self._word = lru_cache(maxsize=16384)(self._word_vector)
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device, dtype: torch.dtype) -> "HashedTextEncoder":
+        """From its configuration; it runs on the CPU and leaves moving its small output to the caller."""
+        config = read_config(folder, cls.__name__)
+        return cls(seed=config.seed, width=config.width, length=config.length)
+
+    def save(self, folder: Path) -> None:
+        """Write its configuration."""
+        kind = type(self).__name__
+        write_config(folder, MiniConfig(encoder=kind, seed=self.seed, width=self.width, length=self.length))
 
     def encode(self, texts: list[str]) -> Tensor:
         """See `humo.encoders.TextEncoder`. A text without words is one zero token."""

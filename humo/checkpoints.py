@@ -1,0 +1,178 @@
+"""The model directory, and loading the released checkpoints.
+
+DIR/model_index.json    encoders, defaults, guidance
+DIR/transformer/        config.json and safetensors, as diffusers writes them
+DIR/text_encoder/  DIR/audio_encoder/  DIR/vae/  DIR/scheduler/
+"""
+
+import inspect
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from humo.encoders import AudioEncoder, TextEncoder, VideoCodec
+from humo.generation import sampler
+from humo.mask_predictor import MaskPredictor
+from humo.settings import GenerationDefaults, ModelIndex
+from humo.transformer import KEPT_IN_FLOAT32, HuMoTransformer
+from humo.weights import fit_weights, read_weights
+from schemas.errors import UserError
+
+INDEX = "model_index.json"
+KNOWN_PARTS = {
+    "text_encoder": {"HashedTextEncoder": "humo.mini.text", "UMT5TextEncoder": "humo.wan"},
+    "audio_encoder": {"MelAudioEncoder": "humo.mini.audio", "WhisperAudioEncoder": "humo.wan"},
+    "vae": {"LinearCodec": "humo.mini.codec", "WanCodec": "humo.wan"},
+}
+"""The classes a model directory may name, by folder, with their modules, which are imported when needed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Everything that generating and training need."""
+
+    transformer: HuMoTransformer
+    text_encoder: TextEncoder
+    audio_encoder: AudioEncoder
+    codec: VideoCodec
+    defaults: GenerationDefaults
+    shift: float
+    """Of the sampler's noise schedule."""
+
+
+def save_model_dir(directory: Path, model: Model) -> None:
+    """Write a model directory, whole or not at all; one that is there is replaced."""
+    partial = directory.with_name(directory.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    model.transformer.save_pretrained(partial / "transformer")
+    for folder, part in (
+        ("text_encoder", model.text_encoder),
+        ("audio_encoder", model.audio_encoder),
+        ("vae", model.codec),
+    ):
+        part.save(partial / folder)
+    sampler(steps=model.defaults.steps, shift=model.shift).save_config(partial / "scheduler")
+    index = ModelIndex(
+        text_encoder=type(model.text_encoder).__name__,
+        audio_encoder=type(model.audio_encoder).__name__,
+        vae=type(model.codec).__name__,
+        defaults=model.defaults,
+    )
+    (partial / INDEX).write_text(json.dumps(index.model_dump(by_alias=True), indent=1, ensure_ascii=False) + "\n")
+    shutil.rmtree(directory, ignore_errors=True)
+    partial.rename(directory)
+
+
+def load_model_dir(directory: Path, *, device: torch.device, dtype: torch.dtype) -> Model:
+    """Read a model directory.
+
+    Args:
+        directory: as `save_model_dir` writes it.
+        device: where everything goes.
+        dtype: of the transformer's and the text encoder's weights; what is delicate stays in float32.
+
+    Raises:
+        UserError: for a folder or a file that is missing or unfit, naming it.
+    """
+    index = _read_index(directory)
+    config = _read_json(directory / "transformer" / "config.json")
+    weights = read_weights(directory / "transformer")
+    transformer = build_transformer(config, weights, where=str(directory / "transformer"), dtype=dtype)
+    parts = {}
+    for folder, known in KNOWN_PARTS.items():
+        name = getattr(index, folder)
+        if name not in known:
+            raise UserError(f"{directory / INDEX} names {name!r} as its {folder}; known are {', '.join(known)}")
+        if not (directory / folder).is_dir():
+            raise UserError(f"{directory / folder} does not exist")
+        parts[folder] = getattr(import_module(known[name]), name).load(directory / folder, device, dtype)
+    shift = _read_json(directory / "scheduler" / "scheduler_config.json").get("flow_shift")
+    if not isinstance(shift, (int, float)) or shift <= 0:
+        raise UserError(f"{directory / 'scheduler' / 'scheduler_config.json'} has no flow_shift above 0")
+    return Model(
+        transformer=transformer.to(device).eval(),  # type: ignore[arg-type]
+        text_encoder=parts["text_encoder"],
+        audio_encoder=parts["audio_encoder"],
+        codec=parts["vae"],
+        defaults=index.defaults,
+        shift=float(shift),
+    )
+
+
+def load_official(
+    path: Path, preset: Mapping[str, Any], *, dtype: torch.dtype, extras: tuple[str, ...] = ()
+) -> tuple[HuMoTransformer, list[str]]:
+    """A transformer from released weights (Wan's original key layout), on the CPU, and the keys that were left aside.
+
+    Args:
+        path: a file, or a folder with one; the 17B's shards with their index, the 1.7B's `ema.pth`.
+        preset: arguments of `HuMoTransformer`; see `humo.presets`.
+        dtype: of the weights; what is delicate stays in float32.
+        extras: patterns of keys in the files that may be left aside. Any other unknown key is an error.
+
+    Raises:
+        UserError: for unreadable files and for missing, unknown or misshaped keys, naming them.
+    """
+    state = read_weights(path)
+    with torch.device("meta"):
+        model = HuMoTransformer(**preset)
+    # Not in the released files: training starts it afresh.
+    model.mask_predictor = MaskPredictor(model.config.width, model.config.eps)
+    spare = fit_weights(model, state, where=str(path), optional="mask_predictor.", extras=extras)
+    return _cast(model, dtype), spare
+
+
+def build_transformer(
+    config: Mapping[str, Any], state: Mapping[str, torch.Tensor], *, where: str, dtype: torch.dtype
+) -> HuMoTransformer:
+    """A transformer on the CPU from its configuration and all of its weights. Raises UserError where they differ."""
+    arguments = {name: value for name, value in config.items() if not name.startswith("_")}
+    known = set(inspect.signature(HuMoTransformer.__init__).parameters) - {"self"}
+    if unknown := sorted(set(arguments) - known):
+        raise UserError(f"{where}: the configuration has unknown entries: {', '.join(unknown)}")
+    try:
+        with torch.device("meta"):
+            model = HuMoTransformer(**arguments)
+    except (TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
+        raise UserError(f"{where}: the configuration makes no model: {error}") from error
+    fit_weights(model, state, where=where)
+    return _cast(model, dtype)
+
+
+def _cast(model: HuMoTransformer, dtype: torch.dtype) -> HuMoTransformer:
+    for name, parameter in model.named_parameters():
+        kept = any(part in KEPT_IN_FLOAT32 for part in name.split("."))
+        parameter.data = parameter.data.to(torch.float32 if kept else dtype)
+    return model
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no JSON object")
+    return content
+
+
+def _read_index(directory: Path) -> ModelIndex:
+    if not directory.is_dir():
+        raise UserError(f"{directory} does not exist; give the folder of a model, such as a training run's")
+    if not (directory / INDEX).is_file():
+        raise UserError(f"{directory} is no model directory: it has no {INDEX}")
+    try:
+        return ModelIndex.model_validate(_read_json(directory / INDEX))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{directory / INDEX}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

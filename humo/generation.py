@@ -1,0 +1,96 @@
+"""From noise to latents: the only sampling path. Every condition comes as a tensor, so no encoder is needed here."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+import torch
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+from torch import Tensor
+
+from humo.conditions.audio import null_audio
+from humo.conditions.reference import extend_zero_condition, null_reference
+from humo.guidance import Guidance, Mode, Pass
+from humo.transformer import HuMoOutput, HuMoTransformer
+
+HIGHEST_SIGMA = 0.999
+
+OnStep = Callable[[int, int], None]
+"""Told after each step: steps done, steps in all."""
+
+
+def sampler(*, steps: int, shift: float, device: torch.device | str = "cpu") -> UniPCMultistepScheduler:
+    """diffusers' UniPC (order 2, bh2) on the official sampler's grid; its own default grid is 6-10 % off."""
+    scheduler: UniPCMultistepScheduler = UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift
+    )
+    sigmas: Any = numpy.linspace(HIGHEST_SIGMA, 0, steps + 1)[:-1]
+    scheduler.set_timesteps(sigmas=sigmas, device=device)
+    return scheduler
+
+
+@torch.no_grad()
+def sample(
+    model: HuMoTransformer,
+    *,
+    noise: Tensor,
+    text: Tensor,
+    text_negative: Tensor,
+    audio_windows: Tensor,
+    reference: Tensor,
+    zero_condition: Tensor | None,
+    mode: Mode,
+    steps: int,
+    shift: float,
+    guidance: Guidance,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Sample video latents.
+
+    Args:
+        model: in evaluation mode, on the device of the tensors.
+        noise: standard normal, (batch, channels, T+R, height, width) in latent pixels.
+        text: text features, (batch, tokens, `text_dim`).
+        text_negative: of the negative text, (batch, tokens, `text_dim`).
+        audio_windows: (batch, T or T+R, window, groups, channels); in a mode without A their shape alone counts.
+        reference: reference latents, (batch, channels, R, height, width), R >= 1; in a mode without I their shape
+            alone counts.
+        zero_condition: latents of a grey video, (batch or 1, channels, any length, height, width), cut or lengthened
+            to T+R; None for the form `overwrite`.
+        mode: the conditions to use.
+        steps: sampling steps.
+        shift: of the noise schedule; 5 in the official code.
+        guidance: how the passes are mixed.
+        on_step: told after each step.
+
+    Returns:
+        Latents (batch, channels, T, height, width) in float32, the reference frames dropped.
+    """
+    device, batch = noise.device, noise.shape[0]
+    if zero_condition is not None:
+        zero_condition = extend_zero_condition(zero_condition, noise.shape[2]).expand(batch, -1, -1, -1, -1)
+    no_reference = null_reference(reference, form=model.form, zero_condition_bcthw=zero_condition)
+    no_audio = null_audio(audio_windows)
+
+    def velocity(latents: Tensor, timestep: Tensor, name: Pass) -> Tensor:
+        output: HuMoOutput = model(
+            latents,
+            timestep.expand(batch),
+            text_bld=text if "T" in name else text_negative,
+            audio_windows_btwgc=audio_windows if "A" in name else no_audio,
+            reference_bcrhw=reference if "I" in name else no_reference,
+            zero_condition_bcthw=zero_condition,
+        )
+        return output.velocity_bcthw
+
+    scheduler = sampler(steps=steps, shift=shift, device=device)
+    latents = noise.float()
+    for index, timestep in enumerate(scheduler.timesteps):
+        weights = guidance.weights(mode, float(timestep))
+        guided = torch.zeros_like(latents)
+        for name, weight in weights.items():
+            guided += weight * velocity(latents, timestep, name)
+        latents = scheduler.step(guided, timestep, latents, return_dict=False)[0]
+        if on_step is not None:
+            on_step(index + 1, len(scheduler.timesteps))
+    return latents[:, :, : -reference.shape[2]]

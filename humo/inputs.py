@@ -1,0 +1,53 @@
+"""Reading the user's reference images and speech."""
+
+from pathlib import Path
+
+import av
+import numpy
+from av.audio.resampler import AudioResampler
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from humo.encoders import SAMPLE_RATE
+from schemas.errors import UserError
+
+
+def read_image(path: Path) -> NDArray[numpy.uint8]:
+    """(height, width, 3) RGB, turned upright; what is transparent becomes white, like the frame around it.
+
+    Raises UserError for a file that is missing or no image.
+    """
+    if not path.is_file():
+        raise UserError(f"the reference image {path} does not exist")
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened).convert("RGBA")
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} is no readable image; give a PNG or JPEG file") from error
+    white = Image.new("RGBA", image.size, "white")
+    return numpy.asarray(Image.alpha_composite(white, image).convert("RGB"))
+
+
+def read_audio(path: Path, sample_rate: int = SAMPLE_RATE) -> NDArray[numpy.float32]:
+    """The first sound track as mono in [-1, 1]; any container and codec, video files too.
+
+    Raises UserError for a file that is missing, unreadable or silent of any track.
+    """
+    if not path.is_file():
+        raise UserError(f"the audio file {path} does not exist")
+    resampler = AudioResampler(format="flt", layout="mono", rate=sample_rate)
+    pieces: list[NDArray[numpy.float32]] = []
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise UserError(f"{path} has no sound track")
+            for frame in container.decode(audio=0):
+                # Broken time stamps must not make the resampler refuse or move what was decoded.
+                frame.pts = None
+                pieces.extend(piece.to_ndarray()[0] for piece in resampler.resample(frame))
+            pieces.extend(piece.to_ndarray()[0] for piece in resampler.resample(None))
+    except (av.FFmpegError, ValueError) as error:
+        raise UserError(f"{path} is no readable audio: {error}") from error
+    if not pieces:
+        raise UserError(f"{path} holds no sound")
+    return numpy.concatenate(pieces)

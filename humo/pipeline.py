@@ -1,0 +1,106 @@
+"""Text, reference images and speech to frames, with all the encoders of a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import torch
+from numpy.typing import NDArray
+
+from humo.checkpoints import Model, load_model_dir
+from humo.conditions.audio import audio_windows
+from humo.conditions.reference import encode_references, fit_reference, zero_condition
+from humo.conditions.text import clean_text
+from humo.encoders import SAMPLES_PER_FRAME, latent_frames
+from humo.generation import OnStep, sample
+from humo.guidance import Mode
+from humo.request import check_frames, check_size, check_text, choose_mode
+
+
+@dataclass(frozen=True)
+class HuMoPipeline:
+    """Generates videos with one model."""
+
+    model: Model
+
+    @classmethod
+    def from_directory(cls, directory: Path, *, device: torch.device, dtype: torch.dtype) -> "HuMoPipeline":
+        """With the model of a model directory; see `humo.checkpoints.load_model_dir`."""
+        return cls(load_model_dir(directory, device=device, dtype=dtype))
+
+    def generate(
+        self,
+        *,
+        text: str,
+        images: Sequence[NDArray[numpy.uint8]] = (),
+        speech_s: NDArray[numpy.float32] | None = None,
+        frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        mode: Mode | None = None,
+        on_step: OnStep | None = None,
+    ) -> NDArray[numpy.uint8]:
+        """Generate one video.
+
+        Args:
+            text: what it shows.
+            images: reference images, RGB (height, width, 3) of any size, best first.
+            speech_s: 16 kHz mono in [-1, 1]; past its end the video hears nothing.
+            frames: 4n+1; the model's default when None, as the next three.
+            height: pixels, divides by 16.
+            width: pixels, divides by 16.
+            steps: sampling steps.
+            seed: of the noise; the same seed repeats the video on the same machine.
+            mode: the conditions to use; all that were given when None.
+            on_step: told after each step.
+
+        Returns:
+            RGB, (frames, height, width, 3).
+
+        Raises:
+            UserError: for an empty text, a length that is not 4n+1, a size that does not divide by 16, or a mode whose
+                conditions were not given.
+        """
+        defaults = self.model.defaults
+        frames = defaults.frames if frames is None else frames
+        height = defaults.height if height is None else height
+        width = defaults.width if width is None else width
+        mode = choose_mode(mode, images=bool(images), speech=speech_s is not None)
+        check_text(text)
+        check_frames(frames)
+        check_size(height, width)
+        transformer, codec = self.model.transformer, self.model.codec
+        device = next(transformer.parameters()).device
+        video_frames = latent_frames(frames)
+        channels, rows, columns = transformer.latent_channels, height // 8, width // 8
+        if "I" in mode:
+            fitted = [fit_reference(image, height, width) for image in images]
+            reference = encode_references(codec, fitted)
+        else:
+            reference = torch.zeros(channels, 1, rows, columns)
+        speech_s = numpy.zeros(0, numpy.float32) if speech_s is None or "A" not in mode else speech_s
+        features = self.model.audio_encoder.encode(speech_s, len(speech_s) // SAMPLES_PER_FRAME)
+        total_frames = video_frames + reference.shape[1]
+        grey = None
+        if transformer.form == "channels":
+            grey = zero_condition(codec, frames=4 * (total_frames - 1) + 1, height=height, width=width)[None].to(device)
+        generator = torch.Generator().manual_seed(seed)
+        latents = sample(
+            transformer,
+            noise=torch.randn(1, channels, total_frames, rows, columns, generator=generator).to(device),
+            text=self.model.text_encoder.encode([clean_text(text)]).to(device),
+            text_negative=self.model.text_encoder.encode([clean_text(defaults.negative_text)]).to(device),
+            audio_windows=audio_windows(features, video_frames)[None].to(device),
+            reference=reference[None].to(device),
+            zero_condition=grey,
+            mode=mode,
+            steps=defaults.steps if steps is None else steps,
+            shift=self.model.shift,
+            guidance=defaults.guidance.guidance(),
+            on_step=on_step,
+        )
+        pixels_thwc = codec.decode(latents)[0].permute(1, 2, 3, 0)
+        return ((pixels_thwc + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
