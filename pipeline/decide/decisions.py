@@ -14,7 +14,7 @@ from pipeline.store.parts import to_arrow
 from pipeline.store.relations import Relations
 from schemas.tables import CLIP_TABLES
 
-DUPLICATE_RULE = "a better copy is kept"
+DUPLICATE_RULE = "duplicates: a better copy is kept"
 
 
 @dataclass(frozen=True, kw_only=True)

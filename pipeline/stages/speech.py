@@ -4,15 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.backends.loudness import measure_loudness
-from pipeline.backends.silero import SileroVoice
-from pipeline.backends.snr import measure_snr
+from pipeline.backends.loudness import measure_loudness, measure_snr
+from pipeline.backends.silero_voice import SileroVoice
 from pipeline.stage import Clip, ClipInputs, Measured
 from schemas.configuration import Configuration
 
 VERSION = 1
-
-SAMPLE_RATE = 16_000
 
 
 class SpeechConfig(Configuration):
@@ -28,7 +25,7 @@ class SpeechStage:
 
     def __init__(self, config: SpeechConfig) -> None:
         self._voice = SileroVoice()
-        self.backend = self._voice.backend
+        self.backend = f"{self._voice.name} {self._voice.version}"
 
     def measure(self, clip: Clip, inputs: ClipInputs) -> Measured:
         """One row: ratio (speech over length, 0..1), loudness (LUFS), SNR (dB), spans (us from the clip's start)."""
@@ -37,12 +34,12 @@ class SpeechStage:
         loudness = measure_loudness(waveform)
         snr = measure_snr(waveform, voice.spans)
         causes = [cause for cause in (loudness.cause, snr.cause) if cause]
-        spans_us = [[1_000_000 * start // SAMPLE_RATE, 1_000_000 * end // SAMPLE_RATE] for start, end in voice.spans]
+        spans_us = [[round(1_000_000 * start), round(1_000_000 * end)] for start, end in voice.spans]
         row = {
             "id": clip.id,
             "ratio": voice.ratio,
             "loudness_lufs": loudness.lufs,
-            "snr_db": snr.db,
+            "snr_db": snr.snr_db,
             "spans_us": spans_us,
             "longest_pause_s": voice.longest_pause_s,
             "error": "; ".join(causes) or None,

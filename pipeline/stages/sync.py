@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.backends.mouth_sync import BACKEND, SyncMeasure, find_offset
+from pipeline.backends.mouth_sync import SURROGATES, SyncMeasure, find_offset
 from pipeline.stage import Clip, ClipInputs, Inapplicable, Measured, Row
 from schemas.configuration import Configuration
 
@@ -28,7 +28,7 @@ class SyncStage:
 
     def __init__(self, config: SyncConfig) -> None:
         self._config = config
-        self.backend = BACKEND
+        self.backend = f"mouth {VERSION}, {SURROGATES} surrogates"
 
     def measure(self, clip: Clip, inputs: ClipInputs) -> Measured:
         """One row for the clip, one for each track. Offsets in frames at 25 fps, positive where the audio is late."""

@@ -1,0 +1,103 @@
+"""Decisions over committed rows: tiers, unknowns, duplicates, references, splits; and deciding again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import CurateConfig
+from pipeline.decide.config import DecideConfig
+from pipeline.decide.decisions import decide
+from pipeline.decide.funnel import funnel
+from pipeline.engine.decide_again import decide_again
+from pipeline.store.relations import Relations
+from pipeline.store.snapshots import latest
+from schemas.configuration import validated
+from schemas.errors import UserError
+from tests.pipeline.synthetic_run import FakeClip, write_synthetic_run
+
+CLIPS = [
+    FakeClip(source=1, start_s=1),
+    FakeClip(source=1, start_s=2),
+    FakeClip(source=1, start_s=3, quality={"sharpness": 0.01}),
+    FakeClip(source=1, start_s=4, quality={"luma": None}),
+    FakeClip(source=1, start_s=5, sync={"offset_frames": 8}),
+    FakeClip(source=1, start_s=6, sync={"p_value": None}),
+    FakeClip(source=2, start_s=1, person="p_two"),
+    FakeClip(source=2, start_s=2, person="p_two", similarity=0.99),
+    FakeClip(source=3, start_s=1, person="p_three"),
+    FakeClip(source=4, start_s=1, group="g", quality={"sharpness": 0.4}),
+    FakeClip(source=5, start_s=1, group="g", quality={"sharpness": 0.6}),
+]
+
+
+def decided(tmp_path: Path, **options: Any) -> dict[str, dict[str, Any]]:
+    files = write_synthetic_run(tmp_path, CLIPS)
+    _, rows = decide(Relations(files, latest(files)), validated(DecideConfig, options, where="test"))
+    return {row["id"]: row for row in rows}
+
+
+def verdicts(rows: dict[str, dict[str, Any]]) -> list[str]:
+    return [
+        rows[clip.key]["tier"] if rows[clip.key]["outcome"] == "keep" else rows[clip.key]["outcome"] for clip in CLIPS
+    ]
+
+
+def test_every_clip_gets_the_tier_it_deserves(tmp_path: Path) -> None:
+    rows = decided(tmp_path)
+    found = ["sync", "sync", "reject", "unknown", "subject", "subject", "sync", "reject", "reject", "reject", "sync"]
+    assert verdicts(rows) == found
+    assert rows[CLIPS[2].key]["failed_rules"][0] == {
+        "tier": "subject",
+        "rule": "quality.sharpness >= 0.15",
+        "values": "quality.sharpness = 0.01",
+    }
+    assert rows[CLIPS[3].key]["unknown_rules"][0]["values"] == "quality.luma = NULL"
+    assert rows[CLIPS[9].key]["failed_rules"][-1]["values"] == f"kept copy = {CLIPS[10].key}"
+
+
+def test_the_copy_that_is_kept_is_the_best_of_those_otherwise_kept(tmp_path: Path) -> None:
+    rows = decided(tmp_path, subject=["quality.sharpness between 0.15 and 0.5"], sync=["speech.ratio >= 0.5"])
+    assert rows[CLIPS[9].key]["outcome"] == "keep"
+    assert rows[CLIPS[10].key]["outcome"] == "reject"
+
+
+def test_what_hangs_together_is_in_one_split(tmp_path: Path) -> None:
+    rows = decided(tmp_path, val_fraction=0.5)
+    # Sources 1, 4 and 5 share p_one; source 2 is p_two, source 3 is p_three.
+    components = {rows[clip.key]["component"] for clip in CLIPS}
+    assert len(components) == 3
+    assert len({rows[clip.key]["split"] for clip in CLIPS if clip.person == "p_one"}) == 1
+
+
+def test_the_funnel_adds_up(tmp_path: Path) -> None:
+    files = write_synthetic_run(tmp_path, CLIPS)
+    again = decide_again(files, latest(files), CurateConfig(), dry_run=True)
+    found = again.funnel
+    assert found.clips == len(CLIPS)
+    left = found.clips
+    for step in found.steps:
+        assert left - step.failed - step.unknown == step.passed
+        left = step.passed
+    assert found.steps[-1].passed == found.kept["sync"] == 4
+    subject_steps = [step for step in found.steps if step.tier == "subject"]
+    assert subject_steps[-1].passed == found.kept["sync"] + found.kept["subject"] == 6
+
+
+def test_a_dry_run_writes_nothing_and_agrees_with_the_real_one(tmp_path: Path) -> None:
+    files = write_synthetic_run(tmp_path, CLIPS)
+    decide_again(files, latest(files), CurateConfig(), dry_run=False)
+    config = CurateConfig(decide=DecideConfig(sync=("abs(sync.offset_frames) <= 10", "sync.p_value <= 0.005")))
+    before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    dry = decide_again(files, latest(files), config, dry_run=True)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
+    real = decide_again(files, latest(files), config, dry_run=False)
+    assert dry == real
+    assert dry.changes == {"subject -> sync": [CLIPS[4].key]}
+    relations = Relations(files, latest(files))
+    assert funnel(relations, config.decide) == real.funnel
+
+
+def test_bounds_the_wrong_way_round_are_refused() -> None:
+    with pytest.raises(UserError, match="lower must not be above upper"):
+        validated(DecideConfig, {"references": {"lower": 0.9, "upper": 0.5}}, where="test")
