@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.demo.looks import BACKDROP_PX, FRAME_PX, Look, backdrop, dressed, lit, photograph, placement
+from pipeline.demo.looks import BACKDROP_PX, FRAME_PX, Lamp, Look, backdrop, dressed, photograph, placement
 from pipeline.demo.portraits import Image, Portrait, load_portraits, posed
 from pipeline.demo.script import EXPECTED, FPS, Shot, write_script
 from pipeline.demo.speech import SAMPLE_RATE, VOICES, per_frame, room, speak
@@ -116,32 +116,34 @@ def _performed(
     count = len(opening)
     behind = backdrop(look, rng)
     wearing = dressed(person, look)
+    lamp = Lamp(look)
     shift_x, shift_y = _wander(rng, count, 0.03), _wander(rng, count, 0.018)
     turn, zoom = _wander(rng, count, 2.5), 1 + _wander(rng, count, 0.03)
     drift_x, drift_y = _wander(rng, count, 10.0), _wander(rng, count, 5.0)
     blinks = _blinks(rng, count)
     frames = []
-    for index in range(count):
-        rgb, alpha = posed(
-            wearing, opening=float(opening[index]), rounding=float(rounding[index]), blink=float(blinks[index])
-        )
-        transform = placement(
-            wearing, look, shift_x=shift_x[index], shift_y=shift_y[index], turn_deg=turn[index], zoom=zoom[index]
-        )
-        size = (FRAME_PX, FRAME_PX)
-        person_hwc = cv2.warpAffine(rgb, transform, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        share = cv2.warpAffine(alpha, transform, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        scene = _shifted(behind, drift_x[index], drift_y[index])
-        mix = (share.astype(np.float32) / 255)[..., None]
-        frames.append(lit(scene + (person_hwc.astype(np.float32) - scene) * mix, look))
+    for i in range(count):
+        canvas = posed(wearing, opening=float(opening[i]), rounding=float(rounding[i]), blink=float(blinks[i]))
+        where = placement(wearing, look, shift_x=shift_x[i], shift_y=shift_y[i], turn_deg=turn[i], zoom=zoom[i])
+        rgba = _warped(canvas, where)
+        share = rgba[..., 3].astype(np.float32) / 255
+        scene = _warped(behind, _drift(drift_x[i], drift_y[i]))
+        mixed = cv2.blendLinear(np.ascontiguousarray(rgba[..., :3]), scene, share, 1 - share)
+        frames.append(lamp.lit(np.asarray(mixed, dtype=np.uint8)))
     return frames
 
 
-def _shifted(behind: Image, x: float, y: float) -> NDArray[np.float32]:
-    """The middle of the backdrop, moved by a fraction of a pixel at a time."""
+def _warped(picture: Image, transform: NDArray[np.float64]) -> Image:
+    """The picture in the frame, its edges drawn out to the border."""
+    size = (FRAME_PX, FRAME_PX)
+    warped = cv2.warpAffine(picture, transform, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, dtype=np.uint8)
+
+
+def _drift(x: float, y: float) -> NDArray[np.float64]:
+    """Transform that shows the middle of a backdrop, moved by a fraction of a pixel at a time."""
     margin = (BACKDROP_PX - FRAME_PX) / 2
-    transform = np.array([[1, 0, -margin - x], [0, 1, -margin - y]])
-    return cv2.warpAffine(behind, transform, (FRAME_PX, FRAME_PX), flags=cv2.INTER_LINEAR).astype(np.float32)
+    return np.array([[1.0, 0.0, -margin - x], [0.0, 1.0, -margin - y]])
 
 
 def _panned(picture: Image, frames: int, rng: np.random.Generator) -> list[Image]:

@@ -1,7 +1,7 @@
 """Looks: background, light, clothes and framing, so that one person appears in many."""
 
 import colorsys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.demo.portraits import CANVAS_FACE_PX, Image, Portrait
 from schemas.errors import UserError
 
-FloatImage = NDArray[np.floating[Any]]
+Light = NDArray[np.floating[Any]]
 
 FRAME_PX = 256
 """Width and height of the film."""
@@ -78,17 +78,13 @@ def draw_look(rng: np.random.Generator, *, number: int, of: int, turn: float = 0
 
 def dressed(portrait: Portrait, look: Look) -> Portrait:
     """The portrait in this look's clothes."""
-    rgb = portrait.rgb_hwc.astype(np.float32)
+    rgb = portrait.rgba_hwc[..., :3].astype(np.float32)
     luma = (rgb @ np.array([0.299, 0.587, 0.114], dtype=np.float32))[..., None]
     cloth = np.asarray(look.clothes_rgb, dtype=np.float32) * (45 + 0.8 * luma)
     rgb += (cloth - rgb) * (0.8 * portrait.clothing_hw[..., None])
-    return Portrait(
-        name=portrait.name,
-        rgb_hwc=np.clip(rgb, 0, 255).astype(np.uint8),
-        alpha_hw=portrait.alpha_hw,
-        clothing_hw=portrait.clothing_hw,
-        anatomy=portrait.anatomy,
-    )
+    rgba = portrait.rgba_hwc.copy()
+    rgba[..., :3] = np.clip(rgb, 0, 255)
+    return replace(portrait, rgba_hwc=rgba)
 
 
 def photograph(name: str) -> Image:
@@ -123,7 +119,7 @@ def backdrop(look: Look, rng: np.random.Generator) -> Image:
     return np.asarray(np.clip(picture, 0, 255), dtype=np.uint8)
 
 
-def _lights(rng: np.random.Generator) -> FloatImage:
+def _lights(rng: np.random.Generator) -> Light:
     """Round lamps far out of focus."""
     picture = np.zeros((BACKDROP_PX, BACKDROP_PX), dtype=np.float32)
     for _ in range(26):
@@ -134,7 +130,7 @@ def _lights(rng: np.random.Generator) -> FloatImage:
     return np.asarray(np.clip(cv2.GaussianBlur(picture, (0, 0), 2.0), 0, 1), dtype=np.float32)
 
 
-def _photograph_part(name: str, rng: np.random.Generator, *, blur: float) -> FloatImage:
+def _photograph_part(name: str, rng: np.random.Generator, *, blur: float) -> Light:
     """A square of a photograph's luma, 0..1, out of focus."""
     picture = cv2.cvtColor(photograph(name), cv2.COLOR_RGB2GRAY)
     side = int(min(picture.shape) * rng.uniform(0.55, 0.95))
@@ -158,11 +154,17 @@ def placement(
     return np.hstack([linear, (target - linear @ centre)[:, None]])
 
 
-def lit(picture: FloatImage, look: Look) -> Image:
-    """The finished frame under this look's light: RGB uint8."""
-    across = np.linspace(1, -1, picture.shape[1], dtype=np.float32)
-    light = look.gain * (1 + look.side_light * across)[None, :, None]
-    colour = np.array([1 + look.warmth / 2, 1.0, 1 - look.warmth / 2], dtype=np.float32)
-    linear = np.clip(picture * (light * colour).astype(np.float32), 0, 255).astype(np.uint8)
-    curve = (255 * (np.arange(256) / 255) ** look.gamma + 0.5).astype(np.uint8)
-    return np.asarray(cv2.LUT(linear, curve), dtype=np.uint8)
+class Lamp:
+    """This look's light, worked out once for all frames of a shot."""
+
+    def __init__(self, look: Look) -> None:
+        across = np.linspace(1, -1, FRAME_PX)[None, :, None]
+        colour = np.array([1 + look.warmth / 2, 1.0, 1 - look.warmth / 2])
+        light = look.gain * (1 + look.side_light * across) * colour
+        self._light = np.ascontiguousarray(np.broadcast_to(light, (FRAME_PX, FRAME_PX, 3)), dtype=np.float32)
+        self._curve = (255 * (np.arange(256) / 255) ** look.gamma + 0.5).astype(np.uint8)
+
+    def lit(self, picture: Image) -> Image:
+        """The finished frame."""
+        linear = cv2.multiply(picture, self._light, dtype=cv2.CV_8U)
+        return np.asarray(cv2.LUT(linear, self._curve), dtype=np.uint8)

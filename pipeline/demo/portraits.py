@@ -115,8 +115,8 @@ class Portrait:
     """A person cut out of the background, on a canvas where the face square is CANVAS_FACE_PX wide."""
 
     name: str
-    rgb_hwc: Image
-    alpha_hw: Image
+    rgba_hwc: Image
+    """Colours are there under the transparent parts too."""
     clothing_hw: Field
     """0..1: how far a pixel belongs to the clothes."""
     anatomy: Anatomy
@@ -184,8 +184,7 @@ def _load(name: str, picture: Callable[[], Image], anatomy: Anatomy) -> Portrait
     placed = _scaled(anatomy, scale)
     return Portrait(
         name=name,
-        rgb_hwc=np.asarray(canvas, dtype=np.uint8),
-        alpha_hw=np.asarray(alpha, dtype=np.uint8),
+        rgba_hwc=np.dstack([canvas, alpha]).astype(np.uint8),
         clothing_hw=_clothing(np.asarray(canvas, dtype=np.uint8), placed.clothing_top),
         anatomy=placed,
     )
@@ -208,7 +207,7 @@ def load_portraits() -> dict[str, Portrait]:
     }
 
 
-def posed(portrait: Portrait, *, opening: float, rounding: float, blink: float) -> tuple[Image, Image]:
+def posed(portrait: Portrait, *, opening: float, rounding: float, blink: float) -> Image:
     """The canvas with this mouth and these eyes.
 
     Args:
@@ -218,19 +217,19 @@ def posed(portrait: Portrait, *, opening: float, rounding: float, blink: float) 
         blink: 0 (eyes open) to 1 (shut).
 
     Returns:
-        RGB canvas, shape (height, width, 3), and its alpha, shape (height, width); both uint8.
+        RGBA canvas, shape (height, width, 4), uint8.
     """
-    rgb, alpha = portrait.rgb_hwc.copy(), portrait.alpha_hw.copy()
+    rgba = portrait.rgba_hwc.copy()
     if blink > 0.02:
         for eye in portrait.anatomy.eyes:
-            _close_eye(rgb, eye, portrait.anatomy.lid_row, blink)
+            _close_eye(rgba, eye, portrait.anatomy.lid_row, blink)
     if opening > 0.005 or rounding > 0.005:
-        _move_jaw(rgb, alpha, portrait.anatomy, opening, rounding)
-    return rgb, alpha
+        _move_jaw(rgba, portrait.anatomy, opening, rounding)
+    return rgba
 
 
-def _close_eye(rgb: Image, eye: tuple[float, float, float, float], lid_row: float, blink: float) -> None:
-    """Draw skin over the eye from above down to the lid's edge, and a lash line on that edge. Changes `rgb`."""
+def _close_eye(rgba: Image, eye: tuple[float, float, float, float], lid_row: float, blink: float) -> None:
+    """Draw skin over the eye from above down to the lid's edge, and a lash line on that edge. Changes `rgba`."""
     x, y, half_width, half_height = eye
     x0, x1 = int(x - half_width * 1.3), int(x + half_width * 1.3) + 1
     y0, y1 = int(y - half_height * 1.3), int(y + half_height * 1.3) + 1
@@ -240,25 +239,25 @@ def _close_eye(rgb: Image, eye: tuple[float, float, float, float], lid_row: floa
     edge = -rest + 2 * rest * 0.9 * blink
     inside = np.clip((1.15 - np.hypot(across, down)) * 5, 0, 1)
     lid = inside * np.clip((edge - down) * half_height * 0.7 + 0.5, 0, 1)
-    skin = cv2.remap(rgb, grid_x, (y + lid_row + (grid_y - y) * 0.1).astype(np.float32), cv2.INTER_LINEAR)
-    skin = cv2.GaussianBlur(skin, (0, 0), 1.2).astype(np.float32)
+    skin = cv2.remap(rgba, grid_x, (y + lid_row + (grid_y - y) * 0.1).astype(np.float32), cv2.INTER_LINEAR)
+    skin = cv2.GaussianBlur(skin[..., :3], (0, 0), 1.2).astype(np.float32)
     lash = inside * np.exp(-((((down - edge) * half_height) / 1.6) ** 2)) * (0.55 * blink)
-    patch = rgb[y0:y1, x0:x1].astype(np.float32)
+    patch = rgba[y0:y1, x0:x1, :3].astype(np.float32)
     patch += (skin - patch) * lid[..., None]
     patch *= 1 - lash[..., None]
-    rgb[y0:y1, x0:x1] = np.clip(patch, 0, 255).astype(np.uint8)
+    rgba[y0:y1, x0:x1, :3] = np.clip(patch, 0, 255).astype(np.uint8)
 
 
-def _move_jaw(rgb: Image, alpha: Image, anatomy: Anatomy, opening: float, rounding: float) -> None:
-    """Drop the lower lip and the chin, and fill the gap with the inside of a mouth. Changes `rgb` and `alpha`.
+def _move_jaw(rgba: Image, anatomy: Anatomy, opening: float, rounding: float) -> None:
+    """Drop the lower lip and the chin, and fill the gap with the inside of a mouth. Changes `rgba`.
 
     Backward warp: each output pixel says where it comes from. Under the lips the jaw has moved down; the shift is the
     lip's drop at the lip, half of it at the chin, and fades out over neck and collar.
     """
     mouth_x, mouth_y, half_width = anatomy.mouth
     reach = anatomy.jaw_half_width
-    x0, x1 = max(int(mouth_x - reach), 0), min(int(mouth_x + reach) + 1, rgb.shape[1])
-    y0, y1 = int(anatomy.nose_y), min(int(anatomy.neck_y) + 1, rgb.shape[0])
+    x0, x1 = max(int(mouth_x - reach), 0), min(int(mouth_x + reach) + 1, rgba.shape[1])
+    y0, y1 = int(anatomy.nose_y), min(int(anatomy.neck_y) + 1, rgba.shape[0])
     x = np.arange(x0, x1, dtype=np.float32)
     y = np.arange(y0, y1, dtype=np.float32)[:, None]
 
@@ -280,16 +279,14 @@ def _move_jaw(rgb: Image, alpha: Image, anatomy: Anatomy, opening: float, roundi
     down = (gap + (chin_drop - gap) * to_chin) * (1 - to_neck) * (y >= bottom)
     source_y = y - down + anatomy.upper_lip * gap * to_lip * (y <= top)
 
-    sources = source_x.astype(np.float32), source_y.astype(np.float32)
-    moved = cv2.remap(rgb, *sources, cv2.INTER_LINEAR)
-    alpha[y0:y1, x0:x1] = cv2.remap(alpha, *sources, cv2.INTER_LINEAR)
+    moved = cv2.remap(rgba, source_x.astype(np.float32), source_y.astype(np.float32), cv2.INTER_LINEAR)
     rows = slice(max(int(top.min()) - y0, 0), int(bottom.max()) - y0 + 2)
     columns = np.abs(across) < 1
     hole = np.clip(y[rows] - top, 0, 1) * np.clip(bottom - y[rows], 0, 1) * np.clip(gap - 0.5, 0, 1)
     inside = _mouth_inside(y[rows], top[columns], bottom[columns], across[columns], anatomy)
-    lips = moved[rows, columns].astype(np.float32)
-    moved[rows, columns] = lips + (inside - lips) * hole[:, columns, None]
-    rgb[y0:y1, x0:x1] = moved
+    lips = moved[rows, columns, :3].astype(np.float32)
+    moved[rows, columns, :3] = lips + (inside - lips) * hole[:, columns, None]
+    rgba[y0:y1, x0:x1] = moved
 
 
 def _mouth_inside(y: Field, top: Field, bottom: Field, across: Field, anatomy: Anatomy) -> Field:

@@ -133,7 +133,7 @@ def _plan(rng: np.random.Generator, steps: int, voice: Voice) -> _Score:
     last = -1
     while at < end - int(0.16 * CONTROL_RATE):
         if left_in_phrase == 0:
-            at += int(rng.uniform(0.22, 0.42) * CONTROL_RATE)
+            at += int(rng.uniform(0.32, 0.55) * CONTROL_RATE)
             left_in_phrase = int(rng.integers(4, 8))
             continue
         left_in_phrase -= 1
