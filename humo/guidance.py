@@ -11,6 +11,8 @@ from typing import Literal
 Pass = Literal["TIA", "TI", "TA", "T", "I", "0"]
 Mode = Literal["TIA", "TA", "TI", "T"]
 """The conditions the user gave."""
+CANCELLED = 1e-9
+"""A pass whose weight is below this is not made: its contrasts cancel."""
 Scale = float | Callable[[float], float]
 """Fixed, or a function of the timestep (1000 noise .. 0 clean)."""
 
@@ -53,7 +55,7 @@ class Guidance:
             weights[contrast.towards] = weights.get(contrast.towards, 0.0) + scale
             weights[contrast.away] = weights.get(contrast.away, 0.0) - scale
         weights[formula.base] = weights.get(formula.base, 0.0) + 1.0
-        return {name: weight for name, weight in weights.items() if weight != 0.0}
+        return {name: weight for name, weight in weights.items() if abs(weight) > CANCELLED}
 
 
 def official_17b(*, text: float = 5.0, audio: float = 5.5, switch: float = 980.0) -> Guidance:
@@ -80,6 +82,9 @@ def official_17b(*, text: float = 5.0, audio: float = 5.5, switch: float = 980.0
 
 def official_1_7b(*, text: float = 7.5, image: float = 4.0, audio: float = 7.5) -> Guidance:
     """The released 1.7B's guidance (official code): one chain from nothing to text to audio to image.
+
+    The official code makes four passes for TIA and three for TA. At its own scales the pass T cancels (text = audio),
+    so here they are three and two, with the same result.
 
     Without audio (TI) there is no official form: this is the chain less its audio step.
     """

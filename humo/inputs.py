@@ -29,13 +29,14 @@ def read_image(path: Path) -> NDArray[numpy.uint8]:
 
 
 def read_audio(path: Path, sample_rate: int = SAMPLE_RATE) -> NDArray[numpy.float32]:
-    """The first sound track as mono in [-1, 1]; any container and codec, video files too.
+    """The first sound track as mono in [-1, 1], the mean of its channels; any container and codec, video files too.
 
     Raises UserError for a file that is missing, unreadable or silent of any track.
     """
     if not path.is_file():
         raise UserError(f"the audio file {path} does not exist")
-    resampler = AudioResampler(format="flt", layout="mono", rate=sample_rate)
+    # Channels are averaged here, because the resampler's own mono is louder: it keeps their power.
+    resampler = AudioResampler(format="fltp", rate=sample_rate)
     pieces: list[NDArray[numpy.float32]] = []
     try:
         with av.open(str(path)) as container:
@@ -44,8 +45,8 @@ def read_audio(path: Path, sample_rate: int = SAMPLE_RATE) -> NDArray[numpy.floa
             for frame in container.decode(audio=0):
                 # Broken time stamps must not make the resampler refuse or move what was decoded.
                 frame.pts = None
-                pieces.extend(piece.to_ndarray()[0] for piece in resampler.resample(frame))
-            pieces.extend(piece.to_ndarray()[0] for piece in resampler.resample(None))
+                pieces.extend(piece.to_ndarray().mean(0) for piece in resampler.resample(frame))
+            pieces.extend(piece.to_ndarray().mean(0) for piece in resampler.resample(None))
     except (av.FFmpegError, ValueError) as error:
         raise UserError(f"{path} is no readable audio: {error}") from error
     if not pieces:

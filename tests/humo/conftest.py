@@ -1,0 +1,133 @@
+"""Fixtures of the model's tests: the official code's reference outputs and a small untrained model directory."""
+
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from humo.checkpoints import save_model_dir
+from humo.mini.model import mini_model
+from humo.transformer import HuMoTransformer
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+VARIANTS = {"1.7B": "overwrite", "17B": "channels"}
+
+
+def relative_error(ours: torch.Tensor, golden: torch.Tensor) -> float:
+    """max|a - b| / max|b|; shapes must agree."""
+    assert ours.shape == golden.shape
+    return float((ours - golden).abs().max() / golden.abs().max())
+
+
+def drawn(seed: int, name: str, *shape: int) -> torch.Tensor:
+    """The rule by which the reference outputs' weights and inputs were drawn."""
+    generator = numpy.random.Generator(numpy.random.PCG64(zlib.crc32(f"{seed}:{name}".encode())))
+    return torch.from_numpy(generator.standard_normal(shape).astype(numpy.float32))
+
+
+def drawn_weight(seed: int, name: str, *shape: int) -> torch.Tensor:
+    """The same for a parameter of the official state dict."""
+    x = drawn(seed, name, *shape)
+    if "norm" in name and name.endswith("weight"):
+        return 1 + 0.1 * x
+    if name.endswith("bias"):
+        return 0.02 * x
+    if "modulation" in name:
+        return 0.2 * x
+    fan = int(numpy.prod(shape[1:])) if len(shape) > 1 else shape[0]
+    return x / fan**0.5
+
+
+@dataclass(frozen=True)
+class Official:
+    """One variant's reference: its description, drawn weights and inputs, outputs."""
+
+    about: dict[str, Any]
+    preset: dict[str, Any]
+    weights: dict[str, torch.Tensor]
+    inputs: dict[str, Any]
+    outputs: dict[str, torch.Tensor]
+
+    def error(self, ours: torch.Tensor, output: str) -> float:
+        """Of a tensor without its batch axis against the named output."""
+        return relative_error(ours, self.outputs[output])
+
+    def model(self) -> HuMoTransformer:
+        with torch.device("meta"):
+            model = HuMoTransformer(**self.preset).eval()
+        model.load_state_dict(self.weights, strict=False, assign=True)
+        return model
+
+
+@cache
+def official_reference(variant: str) -> Official:
+    """`1_7b` or `17b`."""
+    about = json.loads((GOLDEN / f"official_{variant}.json").read_text())
+    seed, config = about["seed"], about["config"]
+    form = VARIANTS[about["variant"]]
+    video, references = about["frames_latent"], about["references"]
+    grid = (about["height_latent"], about["width_latent"])
+    inputs = {
+        "noise": drawn(seed, "in.latents", 16, video + references, *grid)[None],
+        "reference": drawn(seed, "in.reference", 16, references, *grid)[None],
+        "zero_condition": 0.5 * drawn(seed, "in.zero_vae", 16, video + references, *grid)[None],
+        "text": drawn(seed, "in.text", about["text_tokens"], 4096)[None],
+        "text_negative": drawn(seed, "in.text_negative", about["text_tokens"] - 3, 4096)[None],
+        "audio_windows": drawn(seed, "in.audio_windows", video, 8, 5, 1280)[None],
+    }
+    preset = {
+        "form": form,
+        "width": config["dim"],
+        "ffn": config["ffn_dim"],
+        "heads": config["num_heads"],
+        "layers": config["num_layers"],
+        "freq_dim": config["freq_dim"],
+        "text_length": config["text_len"],
+    }
+    weights = {name: drawn_weight(seed, name, *shape) for name, shape in about["state_dict_shapes"].items()}
+    return Official(about, preset, weights, inputs, load_file(GOLDEN / f"official_{variant}.safetensors"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=["1_7b", "17b"])
+def official(request: pytest.FixtureRequest) -> Official:
+    return official_reference(request.param)
+
+
+@pytest.fixture
+def official_1_7b() -> Official:
+    return official_reference("1_7b")
+
+
+@pytest.fixture
+def drawing() -> Callable[..., torch.Tensor]:
+    """The drawing rule: (seed, name, *shape)."""
+    return drawn
+
+
+@pytest.fixture(scope="session")
+def mini_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained mini model whose head is not zero, so that its velocities depend on everything."""
+    model = mini_model(seed=3)
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in model.transformer.named_parameters():
+        if name == "head.head.weight" or name.endswith("audio_cross_attn.o.weight"):
+            parameter.data = 0.05 * torch.randn(parameter.shape, generator=generator)
+    directory = tmp_path_factory.mktemp("models") / "mini"
+    save_model_dir(directory, model)
+    return directory
