@@ -4,7 +4,7 @@ Parameter names are those of the released checkpoints (Wan's original ones), plu
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -124,6 +124,9 @@ class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         latent_channels: channels of the latents.
         eps: of every norm.
         mask_blocks: the last so many blocks feed the mask predictor (all of them in a shallower model).
+
+    Raises:
+        ValueError: for an unknown form and for a width that its heads do not divide.
     """
 
     _supports_gradient_checkpointing = True
@@ -154,6 +157,10 @@ class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         mask_blocks: int = 4,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        if form not in get_args(Form):
+            raise ValueError(f"the form {form!r} is none of {', '.join(get_args(Form))}")
+        if width % heads or width // heads % 2:
+            raise ValueError(f"a width of {width} does not make {heads} heads of even width")
         self.form: Form = form
         self.head_width = width // heads
         self.text_length = text_length
@@ -223,7 +230,8 @@ class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             return_mask_logits: also run the mask predictor.
 
         Raises:
-            ValueError: form `channels` without a zero condition, or more text tokens than `text_length`.
+            ValueError: form `channels` without a zero condition, more text tokens than `text_length`, more audio
+                windows than frames.
         """
         references = reference_bcrhw.shape[2]
         frames = latents_bcthw.shape[2]
@@ -277,6 +285,8 @@ class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def _embed_audio(self, windows: Tensor, frames: int) -> Tensor:
         missing = frames - windows.shape[1]
+        if missing < 0:
+            raise ValueError(f"{windows.shape[1]} audio windows for {frames} latent frames")
         tokens: Tensor = self.audio_proj(nn.functional.pad(windows, (0, 0, 0, 0, 0, 0, 0, missing)))
         return tokens
 

@@ -252,6 +252,14 @@ def test_wrong_conditions_are_refused() -> None:
         tiny("channels")(**{**inputs, "zero_condition_bcthw": None})
     with pytest.raises(ValueError, match="8 text tokens"):
         tiny("overwrite")(**{**inputs, "text_bld": torch.zeros(1, 8, 32)})
+    with pytest.raises(ValueError, match="6 audio windows for 5 latent frames"):
+        tiny("overwrite")(**{**inputs, "audio_windows_btwgc": torch.zeros(1, 6, 8, 5, 6)})
+
+
+@pytest.mark.parametrize("wrong", [{"form": "both"}, {"heads": 5}, {"width": 22, "heads": 2}])
+def test_wrong_sizes_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"form|heads"):
+        HuMoTransformer(**{**TINY, "form": "overwrite", **wrong})
 
 
 def test_padding_tokens_are_attended() -> None:
