@@ -66,8 +66,14 @@ def print_funnel(found: Funnel) -> None:
     kept, hours = found.kept, found.kept_hours
     console.print(
         f"kept: {kept['sync']} clips ({hours['sync'] * 3600:.0f} s) in the sync tier, "
-        f"{kept['subject']} ({hours['subject'] * 3600:.0f} s) in the subject tier only"
+        f"{kept['subject']} ({hours['subject'] * 3600:.0f} s) in the subject tier only; "
+        f"{found.train} to train on, {found.val} for validation"
     )
+    if found.val and not found.train:
+        console.print(
+            "Nothing is left to train on: all that is kept hangs together by person or source, and fell to validation. "
+            "Add footage, or give --set decide.val_fraction=0"
+        )
 
 
 def print_status(found: Status) -> None:

@@ -8,11 +8,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+import av
 import pyarrow.parquet as pq
 import soundfile
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.backends.pyav_decode import decode_clip
+from pipeline.stage import Unmeasurable
 from pipeline.store.files import Files
 from schemas.errors import UserError
 from schemas.manifest import Manifest, Shard, parse_manifest, shards_fingerprint
@@ -114,11 +116,11 @@ def _check(key: str, members: dict[str, bytes], shard: Shard) -> Iterator[str]:
     try:
         record = json.loads(members[".json"])
         faces = json.loads(members[".faces.json"])
-        frames = sum(1 for _ in decode_clip(io.BytesIO(members[".mp4"])))
+        frames = sum(1 for _ in decode_clip(members[".mp4"]))
         for number in range(references):
             with Image.open(io.BytesIO(members[f".ref{number}.png"])) as image:
                 image.load()
-    except (ValueError, OSError, UnidentifiedImageError) as error:
+    except (ValueError, OSError, UnidentifiedImageError, Unmeasurable, av.error.FFmpegError) as error:
         yield f"cannot be decoded: {error}"
         return
     if record.get("schema") != SAMPLE_SCHEMA or record.get("key") != key or record.get("tier") != shard.tier:

@@ -31,6 +31,8 @@ class Funnel:
     steps: list[Step]
     kept: dict[str, int]
     kept_hours: dict[str, float]
+    train: int
+    val: int
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON shows it."""
@@ -50,6 +52,7 @@ def funnel(relations: Relations, config: DecideConfig) -> Funnel:
         """SELECT tier, count(*), sum(frames) / 25 / 3600 FROM decisions JOIN clips USING (id)
            WHERE outcome = 'keep' GROUP BY tier"""
     ).fetchall()
+    splits = dict(query("SELECT split, count(*) FROM decisions WHERE outcome = 'keep' GROUP BY split").fetchall())
     return Funnel(
         sources=count["sources"] + failed_sources,
         failed_sources=failed_sources,
@@ -58,6 +61,8 @@ def funnel(relations: Relations, config: DecideConfig) -> Funnel:
         clip_hours=float(hours),
         steps=_steps(relations, config),
         kept={"subject": 0, "sync": 0, **{tier: number for tier, number, _ in kept}},
+        train=splits.get("train", 0),
+        val=splits.get("val", 0),
         kept_hours={"subject": 0.0, "sync": 0.0, **{tier: float(length) for tier, _, length in kept}},
     )
 

@@ -101,8 +101,10 @@ def _run_items(
     files: Files, base: Snapshot, sources: list[Source], config: CurateConfig, address: str | None, progress: Progress
 ) -> Snapshot:
     # Ray takes seconds to import; a run with nothing to do does without.
+    from pipeline.engine.clip_stages import check_stages
     from pipeline.engine.ray_run import run_passes, start_ray
 
+    check_stages(config)
     start_ray(config, address)
     commits = Commits(files, base)
     done = 0

@@ -8,20 +8,16 @@ from dataclasses import replace
 import cv2
 
 from pipeline.config import CurateConfig
+from pipeline.engine.clip_stages import clip_stages, frame_stages
 from pipeline.engine.fingerprint import fingerprints
-from pipeline.engine.rows import completed, unmeasured
 from pipeline.engine.plan import unit_parts
+from pipeline.engine.rows import completed, unmeasured
 from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
 from pipeline.engine.upstream import Upstream
 from pipeline.engine.watch import Outcome, watch_clip
 from pipeline.engine.work import Work
 from pipeline.flow import STAGE
 from pipeline.stage import Clip, ClipStage, FrameStage, Row
-from pipeline.stages.captions import CaptionsStage
-from pipeline.stages.faces import FacesStage
-from pipeline.stages.quality import QualityStage
-from pipeline.stages.speech import SpeechStage
-from pipeline.stages.sync import SyncStage
 from pipeline.store.files import Files
 from pipeline.store.media import local_media, put_media
 from pipeline.store.parts import read_part, write_part
@@ -34,12 +30,8 @@ class MeasurePass:
         cv2.setNumThreads(1)
         self._files = files
         self._fingerprints = fingerprints(config)
-        self._frame_stages: list[FrameStage] = [QualityStage(config.quality), FacesStage(config.faces)]
-        self._clip_stages: list[ClipStage] = [
-            SpeechStage(config.speech),
-            SyncStage(config.sync),
-            CaptionsStage(config.captions),
-        ]
+        self._frame_stages = frame_stages(config)
+        self._clip_stages = clip_stages(config)
 
     def __call__(self, unit: Unit) -> Unit:
         """The unit with the parts of every clip-level table, computed where they were missing."""

@@ -23,10 +23,12 @@ OBJECT_STORE_BYTES = 256 * 2**20
 
 def start_ray(config: CurateConfig, address: str | None) -> None:
     """Connect to a Ray cluster, or start one on this machine where no address is given."""
+    # Ray's own remarks about its internals; what fails in a worker is recorded in rows, or raises here.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     context = DataContext.get_current()
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     # One thread a process: the actors are the parallelism, and pinned threads repeat their sums.
     threads = {"env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}}
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": threads}
