@@ -49,6 +49,17 @@ def test_a_reference_is_fitted_whole_and_centred_on_white(
     assert (inside == [200, 10, 20]).all()
 
 
+def test_scaling_is_lanczos() -> None:
+    levels = numpy.array([40, 40, 200, 200, 90, 90, 160, 160], float)
+    image = numpy.broadcast_to(levels[None, :, None], (8, 8, 3)).astype(numpy.uint8)
+    row = fit_reference(image, 16, 16)[8, :, 0]
+    distance = (numpy.arange(16)[:, None] + 0.5) / 2 - 0.5 - numpy.arange(8)
+    weights = numpy.where(numpy.abs(distance) < 3, numpy.sinc(distance) * numpy.sinc(distance / 3), 0)
+    expected = (weights / weights.sum(1, keepdims=True)) @ levels
+    assert numpy.abs(row - expected).max() <= 1
+    assert row.min() < 40  # it rings
+
+
 def test_an_image_of_the_frames_size_is_left_alone() -> None:
     image = numpy.random.default_rng(0).integers(0, 256, (48, 32, 3), numpy.uint8)
     assert numpy.array_equal(fit_reference(image, 48, 32), image)
