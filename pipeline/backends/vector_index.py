@@ -1,0 +1,105 @@
+"""Nearest vectors with LanceDB: exact search over vectors of length 1, with filters on their columns."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+BACKEND = f"lancedb {lancedb.__version__}, exact"
+
+QUERY_BATCH = 256
+"""Vectors searched for in one query."""
+WRITE_BATCH = 4096
+"""Vectors written at a time, however few come at once: each write is a file and a version."""
+
+Vectors = NDArray[np.float32]
+Found = list[tuple[int, float]]
+"""Positions with their cosine similarity (rounded to six digits), most similar first, then in order of position."""
+
+
+class VectorIndex:
+    """Vectors in the order in which they were added, each with a position from 0 and the columns given with it.
+
+    At most `WRITE_BATCH` of them are held in memory; LanceDB and a memory-mapped file of the vectors are in `folder`.
+    """
+
+    def __init__(self, folder: Path, *, dimension: int, columns: pa.Schema) -> None:
+        """Begin an empty index in an empty folder."""
+        vector = pa.list_(pa.float32(), dimension)
+        self._schema = pa.schema([pa.field("position", pa.int64()), *columns, pa.field("vector", vector)])
+        self._table = lancedb.connect(str(folder)).create_table("vectors", schema=self._schema)
+        self._file = folder / "vectors.f32"
+        self._dimension = dimension
+        self._waiting: list[pa.Table] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, vectors_nd: Vectors, columns: dict[str, list[str | None]]) -> None:
+        """Add vectors, shape (n, dimension) and of length 1, with the values of their columns."""
+        positions = pa.array(range(self._count, self._count + len(vectors_nd)), pa.int64())
+        flat = np.ascontiguousarray(vectors_nd, dtype=np.float32).ravel()
+        arrays = [pa.array(columns[name], self._schema.field(name).type) for name in self._schema.names[1:-1]]
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), self._dimension)
+        self._waiting.append(pa.Table.from_arrays([positions, *arrays, vectors], schema=self._schema))
+        with self._file.open("ab") as file:
+            file.write(flat.tobytes())
+        self._count += len(vectors_nd)
+        if sum(table.num_rows for table in self._waiting) >= WRITE_BATCH:
+            self._write()
+
+    def speed_up(self, column: str) -> None:
+        """Index a column that filters name, once all is added."""
+        self._write()
+        self._table.create_scalar_index(column)
+
+    def vectors(self) -> Vectors:
+        """All vectors, shape (n, dimension), read from disk as they are touched."""
+        if not self._count:
+            return np.zeros((0, self._dimension), dtype=np.float32)
+        return np.memmap(self._file, dtype=np.float32, mode="r", shape=(self._count, self._dimension))
+
+    def nearest(self, vector_d: Vectors, *, limit: int, where: str) -> Found:
+        """The most similar vectors among those whose columns satisfy an SQL condition."""
+        self._write()
+        query = self._table.search(np.asarray(vector_d)).where(where, prefilter=True)
+        return _ranked(_searched(query, limit), 1)[0]
+
+    def neighbours(self, *, limit: int) -> Iterator[Found]:
+        """For each vector in order of position: the most similar ones, itself among them."""
+        self._write()
+        vectors = self.vectors()
+        for start in range(0, self._count, QUERY_BATCH):
+            queries = np.asarray(vectors[start : start + QUERY_BATCH])
+            yield from _ranked(_searched(self._table.search(queries), limit), len(queries))
+
+    def _write(self) -> None:
+        if self._waiting:
+            self._table.add(pa.concat_tables(self._waiting))
+            self._waiting = []
+
+
+def _searched(query: Any, limit: int) -> pa.Table:
+    # Without an index on the vectors the search looks at each of them: exact.
+    found = query.distance_type("dot").limit(limit).select(["position", "_distance"]).to_arrow()
+    return found if isinstance(found, pa.Table) else pa.Table.from_batches(found)
+
+
+def _ranked(found: pa.Table, queries: int) -> list[Found]:
+    owners = found["query_index"].to_pylist() if "query_index" in found.column_names else [0] * found.num_rows
+    results: list[Found] = [[] for _ in range(queries)]
+    for owner, position, far in zip(owners, found["position"].to_pylist(), found["_distance"].to_pylist(), strict=True):
+        results[owner].append((position, round(1.0 - far, 6)))
+    for result in results:
+        result.sort(key=lambda pair: (-pair[1], pair[0]))
+    return results
+
+
+def quoted(value: str) -> str:
+    """A string as SQL writes it."""
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,165 @@
+"""Reference candidates: for each track, pictures of the same person from other shots, unfiltered."""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline.backends import vector_index
+from pipeline.backends.vector_index import Found, VectorIndex, quoted
+from pipeline.stage import Row
+from pipeline.stages.identities import embeddings
+from schemas.configuration import Configuration
+
+VERSION = 1
+BACKEND = f"{vector_index.BACKEND}/{VERSION}"
+
+FACTS = (
+    "id", "clip_id", "source_id", "shot_id", "track", "size", "sharpness", "luma", "yaw_deg",
+    "reference_frame", "reference_box", "reference_sha256",
+)  # fmt: skip
+"""Columns of a track that are held in memory."""
+LIGHTNESS_BINS, COLOUR_BINS = 4, 12
+PICTURES_HELD = 4096
+
+
+class CandidatesConfig(Configuration):
+    """How many candidates are stored. Bounds on similarity, size and quality are applied later, when deciding."""
+
+    limit: int = Field(default=16, ge=1, description="Candidates of each track, most similar first")
+
+
+def retrieve(
+    tracks: Iterable[pa.Table],
+    identities: Iterable[Row],
+    duplicates: Iterable[Row],
+    *,
+    folder: Path,
+    read: Callable[[str], bytes],
+    config: CandidatesConfig,
+) -> list[Row]:
+    """Rows of `candidates`: for each track the most similar tracks of the same identity, one reference picture each.
+
+    Never from the track's own shot, nor from a copy of its clip; from the same source first, then from others. A track
+    whose person is seen nowhere else has none. `differs` says how unlike track and candidate are: `pose_deg`, the
+    difference of their yaw; `light`, of the brightness of their faces (0 to 1); `look`, of the colours of head,
+    clothes and background (see `look_distance`).
+
+    Args:
+        tracks: the table `tracks` in pieces, in any order.
+        identities: rows with id (of a track) and identity.
+        duplicates: rows with id (of a clip) and group; clips of one group are copies of each other.
+        folder: an empty folder for the index.
+        read: the bytes at a path under the run.
+        config: how many.
+    """
+    identity = {row["id"]: row["identity"] for row in identities}
+    group = {row["id"]: row.get("group") for row in duplicates}
+    facts: list[Row] = []
+    index: VectorIndex | None = None
+    for piece in tracks:
+        piece = piece.filter(piece["embedding"].is_valid())
+        rows = piece.select(FACTS).to_pylist()
+        if not rows:
+            continue
+        vectors = embeddings(piece)
+        index = index or VectorIndex(folder, dimension=vectors.shape[1], columns=_COLUMNS)
+        columns = {
+            "identity": [identity[row["id"]] for row in rows],
+            "source_id": [row["source_id"] for row in rows],
+            "shot_id": [row["shot_id"] for row in rows],
+            "copies": [group.get(row["clip_id"]) for row in rows],
+        }
+        index.add(vectors, columns)
+        facts += rows
+    if index is None:
+        return []
+    index.speed_up("identity")
+    colours = lru_cache(PICTURES_HELD)(lambda path: look_histogram(read(path)))
+    vectors = index.vectors()
+    result = []
+    for place in sorted(range(len(facts)), key=lambda place: str(facts[place]["id"])):
+        track = facts[place]
+        allowed = _allowed(track, identity[track["id"]], group.get(track["clip_id"]))
+        found = _search(index, vectors[place], allowed, track["source_id"], facts, config.limit)
+        for rank, (other, similarity) in enumerate(found):
+            result.append(_row(track, facts[other], rank, similarity, colours))
+    return result
+
+
+def _allowed(track: Row, identity: str, copies: str | None) -> str:
+    """The tracks that may serve a track, as a condition."""
+    condition = f"identity = {quoted(identity)} AND shot_id <> {quoted(track['shot_id'])}"
+    return condition if copies is None else f"{condition} AND (copies IS NULL OR copies <> {quoted(copies)})"
+
+
+def _search(
+    index: VectorIndex, vector_d: NDArray[np.float32], allowed: str, source_id: str, facts: list[Row], limit: int
+) -> Found:
+    """At most `limit`: of the same source first, then of others, each the most similar first, then by id."""
+    best: Found = []
+    for where in (f"source_id = {quoted(source_id)}", f"source_id <> {quoted(source_id)}"):
+        if len(best) < limit:
+            # Twice as many, so that among equally similar ones the id decides and not the search.
+            found = index.nearest(vector_d, limit=2 * limit, where=f"{allowed} AND {where}")
+            best += sorted(found, key=lambda pair: (-pair[1], str(facts[pair[0]]["id"])))
+    return best[:limit]
+
+
+def _row(track: Row, other: Row, rank: int, similarity: float, colours: Callable[[str], NDArray[np.float32]]) -> Row:
+    path = reference_path(other["reference_sha256"])
+    own = reference_path(track["reference_sha256"])
+    return {
+        "id": f"{track['id']}_c{rank}",
+        "clip_id": track["clip_id"],
+        "track": track["track"],
+        "rank": rank,
+        "reference_clip_id": other["clip_id"],
+        "reference_track": other["track"],
+        "frame": other["reference_frame"],
+        "similarity": similarity,
+        "box": other["reference_box"],
+        "size": other["size"],
+        "sharpness": other["sharpness"],
+        "differs": {
+            "pose_deg": _apart(track["yaw_deg"], other["yaw_deg"]),
+            "light": _apart(track["luma"], other["luma"]),
+            "look": look_distance(colours(own), colours(path)),
+        },
+        "file": path,
+    }
+
+
+def reference_path(sha256: str) -> str:
+    """Where a reference picture lies under the run."""
+    return f"media/references/{sha256[:2]}/{sha256}.png"
+
+
+def look_histogram(png: bytes) -> NDArray[np.float32]:
+    """Colours of a picture: share of its pixels in each of 4 x 12 x 12 bins of lightness and CIELAB's a and b."""
+    picture = cv2.imdecode(np.frombuffer(png, dtype=np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError("a reference picture cannot be read")
+    lab = cv2.cvtColor(picture, cv2.COLOR_BGR2LAB)
+    # Colours of people and rooms fill little more than the middle of the a and b axes.
+    lab[..., 1:] = np.clip(lab[..., 1:], 80, 175)
+    bins, ranges = [LIGHTNESS_BINS, COLOUR_BINS, COLOUR_BINS], [0, 256, 80, 176, 80, 176]
+    counts = cv2.calcHist([lab], [0, 1, 2], None, bins, ranges).ravel()
+    return np.asarray(counts / max(float(counts.sum()), 1.0), dtype=np.float32)
+
+
+def look_distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Hellinger distance of two histograms: 0 the same colours, 1 none in common."""
+    return float(np.sqrt(max(1.0 - float(np.sqrt(one * other).sum()), 0.0)))
+
+
+def _apart(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else abs(one - other)
+
+
+_COLUMNS = pa.schema([(name, pa.string()) for name in ("identity", "source_id", "shot_id", "copies")])

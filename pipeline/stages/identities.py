@@ -1,0 +1,159 @@
+"""Identities: tracks of one person joined across shots and sources."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline.backends import vector_index
+from pipeline.backends.vector_index import VectorIndex
+from pipeline.stage import Row
+from schemas.configuration import Configuration
+
+VERSION = 1
+BACKEND = f"centroid linkage, {vector_index.BACKEND}/{VERSION}"
+
+
+class IdentitiesConfig(Configuration):
+    """When two tracks are one person. Similarity is the cosine of their identity descriptors."""
+
+    classical: float = Field(
+        default=0.86, ge=-1, le=1, description="Least similarity with the descriptor classical, which is weak"
+    )
+    sface: float = Field(default=0.363, ge=-1, le=1, description="Least similarity with the descriptor sface")
+    neighbours: int = Field(default=32, ge=2, description="Most similar tracks that each track is compared with")
+
+    def threshold(self, descriptor: str) -> float:
+        """Least similarity with a descriptor, by its name in `faces.descriptor`."""
+        return float({"classical": self.classical, "sface": self.sface}[descriptor])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Span:
+    """Where a track is seen."""
+
+    id: str
+    clip_id: str
+    track: int
+    first_frame: int
+    last_frame: int
+
+
+def cluster(tracks: Iterable[pa.Table], *, descriptor: str, folder: Path, config: IdentitiesConfig) -> list[Row]:
+    """A row of `identities` for each track, sorted by id.
+
+    The most similar pairs are joined first. Two groups become one where their mean descriptors are similar enough, and
+    where nobody of one is seen together with somebody of the other: tracks that share frames of a clip are different
+    people. An identity is named `p_` and the first 12 hex digits of the SHA-256 of its smallest track id, so that the
+    result depends on nothing but the set of tracks.
+
+    Args:
+        tracks: the table `tracks` in pieces, in any order. A track without a descriptor is a person of its own.
+        descriptor: what made the embeddings, as `faces.descriptor` names it.
+        folder: an empty folder for the index.
+        config: thresholds.
+    """
+    spans: list[_Span] = []
+    loose: list[_Span] = []
+    index: VectorIndex | None = None
+    for piece in tracks:
+        rows = piece.select(["id", "clip_id", "track", "first_frame", "last_frame"]).to_pylist()
+        known = np.array(piece["embedding"].is_valid().to_pylist(), dtype=bool)
+        spans += [_Span(**row) for row, has in zip(rows, known, strict=True) if has]
+        loose += [_Span(**row) for row, has in zip(rows, known, strict=True) if not has]
+        vectors = embeddings(piece)
+        if len(vectors):
+            index = index or VectorIndex(folder, dimension=vectors.shape[1], columns=pa.schema([]))
+            index.add(vectors, {})
+    groups = _Groups(spans, index.vectors(), config.threshold(descriptor)) if index else None
+    if index and groups:
+        for one, other in _pairs(index, spans, config.threshold(descriptor), config.neighbours):
+            groups.join(one, other)
+    members: dict[int, list[_Span]] = defaultdict(list)
+    for place, span in enumerate(spans):
+        assert groups is not None
+        members[groups.root(place)].append(span)
+    people = [*members.values(), *([span] for span in loose)]
+    named = {span.id: _name(person) for person in people for span in person}
+    everyone = sorted([*spans, *loose], key=lambda span: span.id)
+    return [{"id": s.id, "clip_id": s.clip_id, "track": s.track, "identity": named[s.id]} for s in everyone]
+
+
+def embeddings(tracks: pa.Table) -> NDArray[np.float32]:
+    """The descriptors of those tracks that have one, shape (n, dimension)."""
+    column = tracks["embedding"].drop_null().combine_chunks()
+    flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    return flat.reshape(len(column), -1) if len(column) else np.zeros((0, 0), dtype=np.float32)
+
+
+def _pairs(index: VectorIndex, spans: list[_Span], least: float, neighbours: int) -> Iterator[tuple[int, int]]:
+    """Pairs at least so similar, the most similar first, then by the ids of the two."""
+    near = {
+        (min(place, other, key=lambda p: spans[p].id), max(place, other, key=lambda p: spans[p].id))
+        for place, found in enumerate(index.neighbours(limit=neighbours))
+        for other, similarity in found
+        if other != place and similarity >= least
+    }
+    # Measured again from the two vectors alone: the same number whichever of them was searched for.
+    vectors = index.vectors()
+    similar = {pair: float(vectors[pair[0]].astype(np.float64) @ vectors[pair[1]]) for pair in near}
+    yield from sorted(near, key=lambda pair: (-similar[pair], spans[pair[0]].id, spans[pair[1]].id))
+
+
+class _Groups:
+    """Tracks in groups, each with the sum of its descriptors and where its people are seen."""
+
+    def __init__(self, spans: list[_Span], vectors_nd: NDArray[np.float32], least: float) -> None:
+        self._parent = list(range(len(spans)))
+        self._vectors = vectors_nd
+        self._least = least
+        # Groups of one are read from the index; only grown ones are held.
+        self._sums: dict[int, NDArray[np.float64]] = {}
+        self._seen: dict[int, dict[str, list[tuple[int, int]]]] = {
+            place: {span.clip_id: [(span.first_frame, span.last_frame)]} for place, span in enumerate(spans)
+        }
+
+    def root(self, place: int) -> int:
+        """The group that a track is in."""
+        while self._parent[place] != place:
+            self._parent[place] = self._parent[self._parent[place]]
+            place = self._parent[place]
+        return place
+
+    def join(self, one: int, other: int) -> None:
+        """Make the groups of two tracks one, where nothing speaks against it."""
+        one, other = sorted((self.root(one), self.root(other)))
+        if one == other or self._together(one, other):
+            return
+        first, second = self._sum(one), self._sum(other)
+        if float(first @ second) < self._least * float(np.linalg.norm(first) * np.linalg.norm(second)):
+            return
+        self._parent[other] = one
+        self._sums[one] = first + second
+        self._sums.pop(other, None)
+        for clip, frames in self._seen.pop(other).items():
+            self._seen[one].setdefault(clip, []).extend(frames)
+
+    def _sum(self, root: int) -> NDArray[np.float64]:
+        return self._sums[root] if root in self._sums else self._vectors[root].astype(np.float64)
+
+    def _together(self, one: int, other: int) -> bool:
+        """Whether somebody of one group shares a frame with somebody of the other."""
+        few, many = sorted((self._seen[one], self._seen[other]), key=len)
+        return any(
+            first <= end and start <= last
+            for clip, spans in few.items()
+            for first, last in spans
+            for start, end in many.get(clip, [])
+        )
+
+
+def _name(person: list[_Span]) -> str:
+    smallest = min(span.id for span in person)
+    return f"p_{hashlib.sha256(smallest.encode()).hexdigest()[:12]}"
