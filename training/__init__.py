@@ -1,0 +1,1 @@
+"""From shards to weights: the data, the objective, the stages, the loop."""

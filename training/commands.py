@@ -1,0 +1,37 @@
+"""The commands of training. Nothing heavy is imported until one runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schemas.errors import WorkFailed
+
+
+def register(app: typer.Typer) -> None:
+    """Add `train` to the `humo` command."""
+    app.command("train")(train)
+
+
+def train(
+    config: Annotated[str, typer.Option(help="A YAML file, or the name of a shipped configuration: mini.")],
+    data: Annotated[str, typer.Option(help="The shards' manifest.json, or the folder it lies in.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and the trained model.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: a.b=value. May be given again.")
+    ] = None,
+) -> None:
+    """Train the model on shards, through all stages of a configuration."""
+    from training.config import load_config
+
+    settings = load_config(config, change or [])
+
+    from training.trainer import train as run
+
+    result = run(settings, data=data, out=out, resume=resume)
+    print(f"trained {result.steps} steps in {result.seconds:.0f} s; the model lies in {result.model}")
+    for swap in result.swaps:
+        print(swap.line())
+    if result.damaged:
+        raise WorkFailed(f"{result.damaged} samples could not be used: see {out / 'damaged.jsonl'}")

@@ -1,0 +1,215 @@
+"""What a training run is told: one YAML file, changed by `--set a.b=c`, every field explained where it stands."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from schemas.configuration import Configuration, merged, parse_settings, read_yaml, validated
+from schemas.errors import UserError
+
+SHIPPED = Path(__file__).with_name("configs")
+
+Group = Literal["self_attention", "audio", "mask_predictor", "reference_input", "other"]
+"""A part of the model that trains or rests as one. Which parameters belong to it is said by `humo.parameters`."""
+
+
+class Augmentation(Configuration):
+    """How reference images are varied, so that the model learns the person and not the picture."""
+
+    flip: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a left-right flip."""
+    smallest_scale: float = Field(default=0.8, gt=0, le=1)
+    """The image is scaled by a factor drawn evenly between this and 1; what is left free is white."""
+    colour: float = Field(default=0.1, ge=0, lt=1)
+    """Brightness and contrast are each multiplied by a factor drawn evenly from 1 - colour to 1 + colour."""
+
+
+class Data(Configuration):
+    """What is read from the shards and how it becomes batches of one shape."""
+
+    sizes: list[tuple[int, int]] = Field(min_length=1)
+    """Sizes in pixels, (height, width), multiples of 16. A sample goes to the size whose aspect is nearest its own."""
+    lengths: list[int] = Field(min_length=1)
+    """Lengths in frames, each 4n + 1. A sample goes to the greatest it fills; a window of it is drawn each time."""
+    references: int = Field(default=1, ge=1)
+    """At most so many reference images of a sample are used."""
+    batch: int = Field(ge=1)
+    """Samples in a step, over all devices."""
+    hold_out: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the training split, by hash of the key, that is kept for the swap test and never trained on."""
+    shuffle_window: int = Field(default=4, ge=1)
+    """So many shards are shuffled together: more mixes better, fewer reads are closer together."""
+    augmentation: Augmentation = Augmentation()
+    """How reference images are varied."""
+    workers: int = Field(default=1, ge=0)
+    """Processes that read and decode ahead; 0 does it between the steps."""
+    cache_mb: int = Field(default=512, ge=0)
+    """Decoded samples that each of these processes keeps."""
+    verify: bool = True
+    """Compare every shard's SHA-256 with the manifest before the first step; otherwise only its size."""
+
+    @field_validator("sizes")
+    @classmethod
+    def _sizes_fit_patches(cls, sizes: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        for size in sizes:
+            if any(side < 16 or side % 16 for side in size):
+                raise ValueError(f"the size {size} is not in multiples of 16 (8 of the codec, 2 of the patches)")
+        return sizes
+
+    @field_validator("lengths")
+    @classmethod
+    def _lengths_fit_codec(cls, lengths: list[int]) -> list[int]:
+        for length in lengths:
+            if length < 5 or length % 4 != 1:
+                raise ValueError(f"the length {length} is not 4n + 1 frames")
+        return lengths
+
+
+class Model(Configuration):
+    """The model that is trained."""
+
+    start: str
+    """What training begins from: `mini`, a fresh mini model with weights from the seed, or a model directory."""
+
+
+class SyncShare(Configuration):
+    """The share of samples trained with their audio; the others are subject samples with null audio."""
+
+    start: float = Field(default=0, ge=0, le=1)
+    """At the stage's first step."""
+    end: float = Field(default=0, ge=0, le=1)
+    """At its last; linear between."""
+
+
+class Stage(Configuration):
+    """One stretch of training. It begins from the EMA weights of the one before, with a fresh optimizer."""
+
+    steps: int = Field(ge=1)
+    """Optimizer steps."""
+    trains: list[Group] = Field(min_length=1)
+    """The groups of parameters that change; all others are left bit for bit as they are."""
+    sync_share: SyncShare = SyncShare()
+    """The mix of tasks (the paper's stage 2: from 0.2 to 0.5)."""
+    learning_rate: float = Field(gt=0)
+    """At its peak."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps over which the learning rate rises linearly to its peak."""
+    final_share: float = Field(default=1, ge=0, le=1)
+    """The learning rate falls by a cosine to this share of its peak; 1 keeps it constant."""
+
+    @property
+    def uses_sync(self) -> bool:
+        """Whether it trains on sync samples. Otherwise the model's audio layers are switched off."""
+        return self.sync_share.start > 0 or self.sync_share.end > 0
+
+
+class Dropout(Configuration):
+    """Probabilities, independent of each other, that a condition is replaced by its null. Guidance needs them."""
+
+    text: float = Field(default=0.1, ge=0, le=1)
+    """By the empty text."""
+    image: float = Field(default=0.1, ge=0, le=1)
+    """By the model's form of "no image"."""
+    audio: float = Field(default=0.1, ge=0, le=1)
+    """By zero features."""
+
+
+class Objective(Configuration):
+    """The loss. The paper publishes neither the shift nor the dropout nor the mask's weight: these are our choices."""
+
+    shift: float = Field(default=2.0, gt=0)
+    """Moves the drawn timesteps towards noise: s = k u / (1 + (k - 1) u). Larger videos want more."""
+    dropout: Dropout = Dropout()
+    """How often each condition is missing."""
+    mask_weight: float = Field(default=0.05, ge=0)
+    """Weight of the mask predictor's loss beside the velocity's."""
+    mask_factor_limit: float = Field(default=30.0, ge=1)
+    """Upper bound of hw / sum(M), by which small faces weigh more."""
+
+
+class Optimizer(Configuration):
+    """AdamW, gradient clipping and the moving average of the weights."""
+
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Decay of AdamW's first and second moment."""
+    eps: float = Field(default=1e-8, gt=0)
+    """Added to AdamW's denominator."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Decoupled; on matrices only."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Gradients are scaled down to this norm over all that trains."""
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    """Upper bound of the moving average's decay, which is (1 + n) / (10 + n) in a stage's early steps n."""
+
+
+class Validation(Configuration):
+    """The swap test after training: is the loss lower with the right audio, and with the right reference?"""
+
+    samples: int = Field(default=64, ge=1)
+    """At most so many held-out samples."""
+    windows: int = Field(default=5, ge=1)
+    """Windows per held-out sample, spread evenly; each is one pair of the statistics."""
+    donors: int = Field(default=3, ge=1)
+    """So many wrong audios, and wrong references, are tried on each window; their mean counts."""
+    timesteps: int = Field(default=4, ge=1)
+    """Timesteps per window, at even quantiles of the distribution that training draws from."""
+    bootstrap: int = Field(default=2000, ge=100)
+    """Resamples behind the 95 % intervals."""
+
+
+class Checkpoints(Configuration):
+    """How often training can be taken up again."""
+
+    every: int = Field(default=100, ge=1)
+    """Steps between checkpoints; there is always one at the end."""
+    keep: int = Field(default=2, ge=1)
+    """The newest so many are kept."""
+
+
+class TrainingConfig(Configuration):
+    """Everything about a run but where its data and its outputs lie."""
+
+    seed: int = Field(default=0, ge=0)
+    """Every random draw follows from it: the first weights, the order, the noise."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the model trains."""
+    threads: int = Field(default=0, ge=0)
+    """CPU threads of torch; 0 leaves torch's own choice. Tiny models are fastest with few."""
+    data: Data
+    model: Model
+    stages: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], Stage] = Field(min_length=1)
+    """By name, in the order in which they run."""
+    objective: Objective = Objective()
+    optimizer: Optimizer = Optimizer()
+    validation: Validation = Validation()
+    checkpoints: Checkpoints = Checkpoints()
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all stages."""
+        return sum(stage.steps for stage in self.stages.values())
+
+    def meaning(self) -> dict[str, Any]:
+        """What the resulting weights depend on: all but how the work is spread, checked and stored."""
+        meaning = self.model_dump(mode="json", exclude={"threads", "validation", "checkpoints"})
+        for name in ("workers", "cache_mb", "verify"):
+            del meaning["data"][name]
+        meaning["stages"] = [{"name": name, **stage} for name, stage in meaning["stages"].items()]
+        return meaning
+
+
+def load_config(name: str, settings: Iterable[str]) -> TrainingConfig:
+    """Read a configuration: `name` is a YAML file or the name of one that is shipped; `settings` are `a.b=c`.
+
+    Raises UserError that names the file and the first option that is wrong.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+    else:
+        known = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
+        if name not in known:
+            raise UserError(f"no configuration {name!r}: give a .yaml file or one of {', '.join(known)}")
+        path = SHIPPED / f"{name}.yaml"
+    return validated(TrainingConfig, merged(read_yaml(path), parse_settings(settings)), where=name)

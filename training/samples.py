@@ -1,0 +1,60 @@
+"""One sample's members out of a shard, by a range read, with nothing in them that a sample may not have."""
+
+import io
+import tarfile
+
+import fsspec
+
+from schemas.sample import member_suffixes
+from training.dataset import IndexRow
+
+
+class DamagedSample(Exception):
+    """A sample that cannot be used, with the reason. Its place in the batch counts for nothing."""
+
+
+def read_members(address: str, row: IndexRow) -> dict[str, bytes]:
+    """The members of one sample by extension ("mp4", "ref0.png", ...), from the tar at `address`.
+
+    Raises DamagedSample if the bytes are not there, are no tar, or hold another sample's or an unknown member.
+    """
+    try:
+        with fsspec.open(address, "rb", cache_type="none") as file:
+            file.seek(row.offset)
+            content = file.read(row.bytes)
+    except OSError as error:
+        raise DamagedSample(f"cannot read {address}: {error}") from error
+    if len(content) != row.bytes:
+        raise DamagedSample(f"{address} ends {row.bytes - len(content)} bytes too early")
+    return parse_members(content, row)
+
+
+def parse_members(content: bytes, row: IndexRow) -> dict[str, bytes]:
+    """Split the bytes of a sample, a run of tar members, by extension. Raises DamagedSample."""
+    wanted = {suffix.removeprefix(".") for suffix in member_suffixes(row.tier, row.references)}
+    members: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+            for member in archive:
+                extension = _extension(member, row.key, wanted)
+                if extension in members:
+                    raise DamagedSample(f"the member {member.name} is there twice")
+                file = archive.extractfile(member)
+                data = file.read() if file else b""
+                if len(data) != member.size:
+                    raise DamagedSample(f"the member {member.name} is cut off")
+                members[extension] = data
+    except (tarfile.TarError, UnicodeError, ValueError, OSError) as error:
+        raise DamagedSample(f"not a readable tar at byte {row.offset}: {error}") from error
+    if missing := sorted(wanted - set(members)):
+        raise DamagedSample(f"lacks the members {', '.join(missing)}")
+    return members
+
+
+def _extension(member: tarfile.TarInfo, key: str, wanted: set[str]) -> str:
+    key_found, _, extension = member.name.partition(".")
+    if key_found != key:
+        raise DamagedSample(f"the member {member.name!r} belongs to another sample: the index does not fit the shard")
+    if not member.isreg() or extension not in wanted:
+        raise DamagedSample(f"the member {member.name!r} is not one that this sample has")
+    return extension
