@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.demo.looks import BACKDROP_PX, FRAME_PX, Lamp, Look, backdrop, dressed, photograph, placement
-from pipeline.demo.portraits import Image, Portrait, load_portraits, posed
+from pipeline.demo.looks import BACKDROP_PX, FRAME_PX, Lamp, Look, backdrop, dressed, placement
+from pipeline.demo.pictures import Image, photograph
+from pipeline.demo.portraits import Portrait, load_portraits, posed
 from pipeline.demo.script import EXPECTED, FPS, Shot, write_script
 from pipeline.demo.speech import SAMPLE_RATE, VOICES, per_frame, room, speak
 from pipeline.demo.truth import TrueReel, TrueShot, Truth, write_truth

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.demo.portraits import CANVAS_FACE_PX, Image, Portrait
-from schemas.errors import UserError
+from pipeline.demo.pictures import Image, photograph
+from pipeline.demo.portraits import CANVAS_FACE_PX, Portrait
 
 Light = NDArray[np.floating[Any]]
 
@@ -85,16 +85,6 @@ def dressed(portrait: Portrait, look: Look) -> Portrait:
     rgba = portrait.rgba_hwc.copy()
     rgba[..., :3] = np.clip(rgb, 0, 255)
     return replace(portrait, rgba_hwc=rgba)
-
-
-def photograph(name: str) -> Image:
-    """A picture that scikit-image carries, as RGB. Raises UserError where it is not installed."""
-    try:
-        from skimage import data
-    except ImportError as error:
-        raise UserError("The demo film needs scikit-image; run: pip install 'humo[demo]'") from error
-    picture = np.asarray(getattr(data, name)(), dtype=np.uint8)
-    return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
 
 
 def backdrop(look: Look, rng: np.random.Generator) -> Image:

@@ -2,21 +2,19 @@
 
 The pictures are the ones scikit-image and matplotlib carry: Eileen Collins (NASA) and Grace Hopper (US Navy). A
 portrait is cut from its background with a hand-drawn outline and scaled so that every face has the same size on its
-canvas. All geometry below is given in pixels of the original picture and scaled once, on loading.
+canvas.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import UserError
+from pipeline.demo.anatomy import COLLINS, HOPPER, Anatomy
+from pipeline.demo.pictures import Image, photograph, portrait_of_hopper
 
-Image = NDArray[np.uint8]
 Field = NDArray[np.floating[Any]]
 
 CANVAS_FACE_PX = 160.0
@@ -24,90 +22,6 @@ CANVAS_FACE_PX = 160.0
 MOUTH_DARK_RGB = (48.0, 14.0, 16.0)
 TONGUE_RGB = (150.0, 66.0, 66.0)
 TEETH_RGB = (222.0, 214.0, 200.0)
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """Where things are in the original picture, in its pixels."""
-
-    face: tuple[float, float, float]
-    """Left, top and side of the square that a frontal-face detector gives."""
-    crop: tuple[int, int, int, int]
-    """x0, y0, x1, y1 of what is kept."""
-    outline: tuple[tuple[int, int], ...]
-    """Polygon around the person."""
-    clothing_top: float
-    """Below this row (and outside the skin) a colour change takes hold."""
-    mouth: tuple[float, float, float]
-    """Centre x, row of the line where the lips part (at the centre), half the width."""
-    lip_rise: float
-    """How far the corners of that line stand above its centre."""
-    nose_y: float
-    chin_y: float
-    neck_y: float
-    """Row below which the jaw moves nothing."""
-    jaw_half_width: float
-    gape: float
-    """How far the lower lip drops at full opening."""
-    upper_lip: float
-    """Share of the gape by which the upper lip rises."""
-    teeth: bool
-    """Whether upper teeth are drawn (the other picture shows its own)."""
-    eyes: tuple[tuple[float, float, float, float], ...]
-    """Centre x, centre y, half width, half height of each eye."""
-    lid_row: float
-    """Row, relative to the eye's centre, whose skin closes the eye."""
-
-
-COLLINS = Anatomy(
-    face=(177, 66, 96),
-    crop=(40, 0, 410, 330),
-    outline=(
-        (172, 120), (160, 106), (155, 90), (156, 72), (164, 53), (181, 38), (199, 26), (216, 20), (236, 18), (257, 22),
-        (276, 34), (288, 51), (295, 71), (299, 86), (296, 104), (288, 117), (278, 129), (269, 134), (264, 141),
-        (261, 150), (256, 159), (253, 167), (252, 175), (260, 179), (281, 197), (297, 212), (303, 228), (304, 238),
-        (318, 244), (335, 256),
-        (350, 282), (358, 315), (364, 350), (400, 346), (440, 352), (480, 400), (500, 512), (20, 512), (20, 400),
-        (27, 353), (39, 308), (48, 280), (78, 242), (113, 210), (115, 192), (121, 180), (132, 166), (150, 154),
-        (170, 150), (184, 151), (183, 132), (176, 129),
-    ),
-    clothing_top=180,
-    mouth=(224.5, 149.5, 23),
-    lip_rise=9,
-    nose_y=134,
-    chin_y=177,
-    neck_y=236,
-    jaw_half_width=50,
-    gape=21,
-    upper_lip=0.06,
-    teeth=False,
-    eyes=((203, 101, 12, 6.5), (246.5, 103, 12, 6.5)),
-    lid_row=8.5,
-)  # fmt: skip
-HOPPER = Anatomy(
-    face=(155, 105, 222),
-    crop=(0, 0, 512, 600),
-    outline=(
-        (152, 178), (150, 150), (151, 105), (160, 92), (177, 82), (192, 58), (215, 43), (226, 32), (260, 25),
-        (300, 32), (320, 47), (344, 67), (355, 88), (364, 91), (369, 112), (370, 150), (367, 182), (374, 192),
-        (372, 215), (364, 245), (358, 268), (359, 280), (352, 296), (339, 304), (331, 306), (331, 318), (347, 333),
-        (372, 348), (401, 359), (440, 374), (478, 390), (490, 397), (499, 417), (507, 442), (512, 455), (512, 600),
-        (12, 600), (22, 500), (30, 440), (37, 402), (62, 382), (102, 367), (151, 352), (181, 337), (201, 318),
-        (197, 300), (178, 288), (166, 274), (167, 256), (159, 235), (155, 210), (156, 192),
-    ),
-    clothing_top=322,
-    mouth=(268, 280, 41),
-    lip_rise=-1,
-    nose_y=252,
-    chin_y=326,
-    neck_y=430,
-    jaw_half_width=88,
-    gape=44,
-    upper_lip=0.12,
-    teeth=True,
-    eyes=((222, 190, 22, 11), (306, 188, 22, 11)),
-    lid_row=13,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -123,53 +37,7 @@ class Portrait:
     """In canvas pixels."""
 
 
-def _collins_picture() -> Image:
-    try:
-        from skimage import data
-    except ImportError as error:
-        raise UserError("The demo film needs scikit-image; run: pip install 'humo[demo]'") from error
-    return np.asarray(data.astronaut(), dtype=np.uint8)  # type: ignore[no-untyped-call]
-
-
-def _hopper_picture() -> Image:
-    try:
-        from matplotlib import cbook
-    except ImportError as error:
-        raise UserError("The demo film needs matplotlib; run: pip install 'humo[demo]'") from error
-    path = Path(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
-    rgb = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
-    return np.asarray(rgb, dtype=np.uint8)
-
-
-def _scaled(anatomy: Anatomy, scale: float) -> Anatomy:
-    x0, y0 = anatomy.crop[:2]
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return (x - x0) * scale, (y - y0) * scale
-
-    face_x, face_y = at(*anatomy.face[:2])
-    mouth_x, mouth_y = at(*anatomy.mouth[:2])
-    return Anatomy(
-        face=(face_x, face_y, anatomy.face[2] * scale),
-        crop=anatomy.crop,
-        outline=anatomy.outline,
-        clothing_top=(anatomy.clothing_top - y0) * scale,
-        mouth=(mouth_x, mouth_y, anatomy.mouth[2] * scale),
-        lip_rise=anatomy.lip_rise * scale,
-        nose_y=(anatomy.nose_y - y0) * scale,
-        chin_y=(anatomy.chin_y - y0) * scale,
-        neck_y=(anatomy.neck_y - y0) * scale,
-        jaw_half_width=anatomy.jaw_half_width * scale,
-        gape=anatomy.gape * scale,
-        upper_lip=anatomy.upper_lip,
-        teeth=anatomy.teeth,
-        eyes=tuple((*at(x, y), width * scale, height * scale) for x, y, width, height in anatomy.eyes),
-        lid_row=anatomy.lid_row * scale,
-    )
-
-
-def _load(name: str, picture: Callable[[], Image], anatomy: Anatomy) -> Portrait:
-    rgb = picture()
+def _load(name: str, rgb: Image, anatomy: Anatomy) -> Portrait:
     outline = np.zeros(rgb.shape[:2], dtype=np.uint8)
     cv2.fillPoly(outline, [np.asarray(anatomy.outline, dtype=np.int32)], 255)
     scale = CANVAS_FACE_PX / anatomy.face[2]
@@ -181,7 +49,7 @@ def _load(name: str, picture: Callable[[], Image], anatomy: Anatomy) -> Portrait
         canvas = cv2.addWeighted(canvas, 1.8, cv2.GaussianBlur(canvas, (0, 0), 2.2), -0.8, 0)
     alpha = cv2.resize(outline[y0:y1, x0:x1], size, interpolation=cv2.INTER_LINEAR)
     alpha = cv2.GaussianBlur(cv2.erode(alpha, np.ones((3, 3), dtype=np.uint8)), (0, 0), 1.6)
-    placed = _scaled(anatomy, scale)
+    placed = anatomy.on_canvas(scale)
     return Portrait(
         name=name,
         rgba_hwc=np.dstack([canvas, alpha]).astype(np.uint8),
@@ -202,8 +70,8 @@ def _clothing(rgb: Image, top: float) -> Field:
 def load_portraits() -> dict[str, Portrait]:
     """Both people by name. Raises UserError where the packages that carry the pictures are not installed."""
     return {
-        "collins": _load("collins", _collins_picture, COLLINS),
-        "hopper": _load("hopper", _hopper_picture, HOPPER),
+        "collins": _load("collins", photograph("astronaut"), COLLINS),
+        "hopper": _load("hopper", portrait_of_hopper(), HOPPER),
     }
 
 

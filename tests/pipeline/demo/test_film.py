@@ -1,5 +1,6 @@
 """The film is what its truth table says: seen by the real face detector, heard by the real voice detector."""
 
+import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from scipy.signal import resample_poly
 from pipeline.backends.mouth_motion import Box, MouthMotion
 from pipeline.backends.mouth_sync import SyncMeasure, find_offset
 from pipeline.backends.silero_voice import SileroVoice
-from pipeline.demo.film import render_shot, write_reel
+from pipeline.demo.film import render_film, render_shot, write_reel
 from pipeline.demo.portraits import load_portraits, posed
 from pipeline.demo.script import LATE_FRAMES, write_script
 from pipeline.demo.truth import TrueShot, Truth, read_truth, write_truth
@@ -225,3 +226,10 @@ def test_a_truth_table_reads_back_and_a_broken_one_is_refused(truth: Truth, tmp_
         read_truth(tmp_path / "truth.json")
     with pytest.raises(UserError, match="missing"):
         read_truth(tmp_path / "elsewhere.json")
+
+
+@pytest.mark.parametrize("package", ["skimage", "matplotlib"])
+def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=r"pip install 'humo\[demo\]'"):
+        render_film(tmp_path)
