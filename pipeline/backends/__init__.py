@@ -1,0 +1,1 @@
+"""What stages call to measure: one file for each library or method."""

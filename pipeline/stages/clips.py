@@ -1,0 +1,255 @@
+"""Clips: windows of shots, re-encoded at 25 fps, with their sound, from one decode of the source.
+
+Frame k of a clip is the source's picture nearest in presentation time to the clip's start + k * 40 ms, among the
+pictures of its shot. The sound is 640 samples a frame from the same clock.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import av
+import soundfile
+from pydantic import Field, model_validator
+
+from pipeline.backends import pyav_decode
+from pipeline.backends.black_bars import Box, Depths, depths_of_frame, picture_within
+from pipeline.backends.pyav_decode import (
+    Geometry,
+    Losses,
+    Picture,
+    decode_keyframes,
+    decode_pictures,
+    geometry_of,
+    open_footage,
+    picture_stream,
+)
+from pipeline.backends.pyav_encode import FPS, ClipWriter, Crop, FrameShaper, fit
+from pipeline.backends.pyav_sound import SAMPLE_RATE, SAMPLES_PER_FRAME, Samples, SoundReader, sound_stream
+from pipeline.stage import Inapplicable, Measured, Media, Row, Source, Unmeasurable
+from schemas.configuration import Configuration
+
+VERSION = 1
+
+BACKEND = f"{pyav_decode.BACKEND} libx264"
+
+FRAME_US = 1_000_000 // FPS
+# Spans are rounded to microseconds: a shot of exactly 97 frames must not miss the last one for half of one.
+ROUNDING_US = 1_000
+KEYFRAME_SPACING_US = 1_000_000
+
+
+class ClipsConfig(Configuration):
+    """How shots become clips."""
+
+    frames: int = Field(default=97, ge=5, description="Frames of a clip at 25 fps; 4n+1, which the VAE needs")
+    min_frames: int = Field(
+        default=49, ge=5, description="What is left of a shot gives a shorter clip of at least so many frames; 4n+1"
+    )
+    margin_s: float = Field(default=0.04, ge=0, description="Left out beside a cut, a fade or a dissolve")
+    short_side: int = Field(default=480, ge=16, description="Largest short side in pixels; smaller sources stay small")
+    crf: int = Field(default=17, ge=0, le=51, description="x264's constant quality; 17 is next to lossless to the eye")
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = Field(
+        default="veryfast", description="x264's preset: time against size"
+    )
+
+    @model_validator(mode="after")
+    def _sizes(self) -> "ClipsConfig":
+        if self.frames % 4 != 1 or self.min_frames % 4 != 1:
+            raise ValueError("frames and min_frames must be 4n+1")
+        if self.min_frames > self.frames:
+            raise ValueError("min_frames must not be above frames")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A span of a shot that becomes a clip."""
+
+    shot_id: str
+    shot_start_us: int
+    shot_end_us: int
+    start_us: int
+    frames: int
+
+    @property
+    def end_us(self) -> int:
+        """Where the next clip may begin."""
+        return self.start_us + self.frames * FRAME_US
+
+
+def plan_windows(shots: list[Row], config: ClipsConfig) -> list[Window]:
+    """The clips of these shots, in time order.
+
+    Windows of `frames` follow one another from the shot's start; what is left gives one more of at least `min_frames`,
+    and is dropped otherwise. A shot too short for that gives no clip. The margin is left out at both ends, but not
+    where the source itself begins or ends.
+    """
+    margin_us = round(config.margin_s * 1e6)
+    windows: list[Window] = []
+    ordered = sorted(shots, key=lambda shot: int(shot["start_us"]))
+    for shot in ordered:
+        start_us = shot["start_us"] + (margin_us if shot["boundary"] != "start" else 0)
+        end_us = shot["end_us"] - (margin_us if shot is not ordered[-1] else 0)
+        while (left := (end_us - start_us + ROUNDING_US) // FRAME_US) >= config.min_frames:
+            frames = min(config.frames, (left - 1) // 4 * 4 + 1)
+            window = Window(
+                shot_id=shot["id"],
+                shot_start_us=shot["start_us"],
+                shot_end_us=shot["end_us"],
+                start_us=start_us,
+                frames=frames,
+            )
+            windows.append(window)
+            start_us = window.end_us
+    return windows
+
+
+def cut_clips(source: Source, shots: list[Row], config: ClipsConfig, folder: Path) -> Iterator[Measured]:
+    """Every clip as soon as it is encoded: a row for `clips`, its video and, if the source has sound, its audio.
+
+    The source's pictures and its sound are each decoded once, in order, holding one picture and one clip's sound at a
+    time. Before that its keyframes are looked at, one a second at most, for black bars.
+
+    Args:
+        source: the file.
+        shots: its rows of `shots`.
+        config: see there.
+        folder: an empty folder for files in the making.
+
+    Raises:
+        Unmeasurable: the source cannot be decoded, or ends before its last shot does.
+        Inapplicable: its picture is under 16 pixels.
+    """
+    windows = plan_windows(shots, config)
+    if not windows:
+        return
+    pictures = _pictures(source.path, windows)
+    with ExitStack() as stack:
+        sound = _sound(source.path, stack)
+        for encoded in _encoded(source.path, windows, pictures, config, folder):
+            window = encoded.window
+            flac = None
+            if sound is not None:
+                start = round(window.start_us * SAMPLE_RATE / 1e6)
+                flac = _flac(sound.read(start, window.frames * SAMPLES_PER_FRAME))
+            yield _measured(source.id, encoded, flac)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Encoded:
+    window: Window
+    geometry: Geometry
+    crop: Crop
+    mp4: bytes
+
+
+def _pictures(path: Path, windows: list[Window]) -> dict[str, Box]:
+    """Shot -> what is inside its black bars, in fractions of the frame as it is coded.
+
+    A shot whose keyframes do not tell has the bars of the whole file; a file that does not tell has none.
+    """
+    seen: dict[str, list[Depths]] = {window.shot_id: [] for window in windows}
+    everything: list[Depths] = []
+    with open_footage(path) as container:
+        for picture in decode_keyframes(container, picture_stream(container), spacing_us=KEYFRAME_SPACING_US):
+            depths = depths_of_frame(picture.frame)
+            everything.append(depths)
+            for window in windows:
+                if window.shot_start_us <= picture.time_us < window.shot_end_us:
+                    seen[window.shot_id].append(depths)
+                    break
+    whole = picture_within(everything) or (0.0, 0.0, 1.0, 1.0)
+    return {shot: picture_within(depths) or whole for shot, depths in seen.items()}
+
+
+def _encoded(
+    path: Path, windows: list[Window], within: dict[str, Box], config: ClipsConfig, folder: Path
+) -> Iterator[_Encoded]:
+    file = folder / "clip.mp4"
+    with open_footage(path) as container:
+        stream = picture_stream(container)
+        pictures = decode_pictures(container, stream, Losses())
+        held = next(pictures, None)
+        if held is None:
+            raise Unmeasurable("no picture decodes")
+        geometry = geometry_of(stream, held.frame)
+        reel = _Reel(held, pictures)
+        for window in windows:
+            crop = fit(geometry, within[window.shot_id], short_side=config.short_side)
+            if crop is None:
+                raise Inapplicable(f"the picture is under 16 pixels: {geometry.width} x {geometry.height}")
+            shaper = FrameShaper(geometry, crop)
+            with ClipWriter(file, width=crop.width, height=crop.height, crf=config.crf, preset=config.preset) as writer:
+                shaped: tuple[Picture, av.VideoFrame] | None = None
+                for number in range(window.frames):
+                    picture = reel.nearest(window.start_us + number * FRAME_US, window)
+                    if shaped is None or shaped[0] is not picture:
+                        shaped = (picture, shaper.shape(picture.frame))
+                    writer.add(shaped[1])
+            yield _Encoded(window=window, geometry=geometry, crop=crop, mp4=file.read_bytes())
+            file.unlink()
+
+
+class _Reel:
+    """Runs forwards through a source's pictures, holding two."""
+
+    def __init__(self, first: Picture, rest: Iterator[Picture]) -> None:
+        self._held = first
+        self._rest = rest
+        self._next = next(rest, None)
+
+    def nearest(self, time_us: int, window: Window) -> Picture:
+        """The picture of the window's shot that is nearest to a time; of two as near, the earlier. Never goes back."""
+        while (following := self._next) is not None and following.time_us < window.shot_end_us:
+            outside = self._held.time_us < window.shot_start_us
+            if not outside and following.time_us - time_us >= time_us - self._held.time_us:
+                break
+            self._held, self._next = following, next(self._rest, None)
+        if not window.shot_start_us <= self._held.time_us < window.shot_end_us:
+            raise Unmeasurable(f"no picture decodes between {window.shot_start_us} and {window.shot_end_us} us")
+        return self._held
+
+
+def _sound(path: Path, stack: ExitStack) -> SoundReader | None:
+    container = stack.enter_context(open_footage(path))
+    stream = sound_stream(container)
+    return SoundReader(container, stream) if stream is not None else None
+
+
+def _flac(samples: Samples) -> bytes:
+    buffer = BytesIO()
+    soundfile.write(buffer, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _measured(source_id: str, encoded: _Encoded, flac: bytes | None) -> Measured:
+    window, crop = encoded.window, encoded.crop
+    media = [Media(kind="clips", data=encoded.mp4, suffix=".mp4")]
+    if flac is not None:
+        media.append(Media(kind="audio", data=flac, suffix=".flac"))
+    row: Row = {
+        "id": f"{source_id}_{window.start_us}_{window.end_us}",
+        "source_id": source_id,
+        "shot_id": window.shot_id,
+        "start_us": window.start_us,
+        "end_us": window.end_us,
+        "frames": window.frames,
+        "width": crop.width,
+        "height": crop.height,
+        "transform": {
+            "x0": crop.x0,
+            "y0": crop.y0,
+            "x1": crop.x1,
+            "y1": crop.y1,
+            "rotation_deg": encoded.geometry.rotation_deg,
+            "scale": crop.scale,
+        },
+        "media_sha256": hashlib.sha256(encoded.mp4).hexdigest(),
+        "audio_sha256": hashlib.sha256(flac).hexdigest() if flac is not None else None,
+    }
+    return Measured(rows={"clips": [row]}, media=media)

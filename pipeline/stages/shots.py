@@ -1,0 +1,184 @@
+"""Shots: what a source is, and where its shots begin and end, from one decode of it.
+
+Every time is measured on the presentation clock (the container's start is zero, and sound counts from the same zero),
+so that variable frame rates, delayed starts and headers that lie make no difference. A shot leaves out the pictures of
+the dissolve or fade at either end of it, pictures decoded from damaged data, and stretches without a picture.
+"""
+
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline.backends import pyav_decode, scenedetect_cuts
+from pipeline.backends.pyav_decode import Geometry, Losses, decode_pictures, geometry_of, open_footage, picture_stream
+from pipeline.backends.pyav_sound import has_sound
+from pipeline.backends.transitions import (
+    PICTURE_HEIGHT,
+    PICTURE_WIDTH,
+    Sensitivity,
+    Transition,
+    TransitionFinder,
+)
+from pipeline.stage import Measured, Row, Source, Unmeasurable
+from schemas.configuration import Configuration
+
+VERSION = 1
+
+BACKEND = f"{scenedetect_cuts.BACKEND}, {pyav_decode.BACKEND}"
+
+
+class ShotsConfig(Configuration):
+    """How sensitive the detectors are. Differences are in levels of 8-bit pixels (0..255)."""
+
+    content_threshold: float = Field(
+        default=27.0, gt=0, description="PySceneDetect's content detector: mean change of hue, saturation, brightness"
+    )
+    adaptive_ratio: float = Field(
+        default=3.0, gt=1, description="PySceneDetect's adaptive detector: change over that of the pictures around"
+    )
+    cut_spread: float = Field(
+        default=0.3, ge=0, le=1, description="Share of the picture that must change; less is an object, not a cut"
+    )
+    cut_prominence: float = Field(
+        default=2.0, ge=1, description="Change over the median of the four pictures on either side; less is motion"
+    )
+    flash_s: float = Field(
+        default=0.13, ge=0, le=0.5, description="A picture that comes back within this time was hidden by a flash"
+    )
+    line_residual: float = Field(
+        default=0.25, gt=0, lt=1, description="Greatest distance of a dissolve's pictures from the mix of its two ends"
+    )
+    likeness: float = Field(
+        default=0.55, gt=0, lt=1, description="Greatest correlation between the two ends; above it is one shot moving"
+    )
+    longest_gap_s: float = Field(default=0.5, gt=0, description="A longer stretch without a new picture ends the shot")
+    damaged: float = Field(
+        default=0.2, ge=0, le=1, description="Share of lost and damaged pictures above which a source has failed"
+    )
+
+
+@dataclass(kw_only=True)
+class _Watched:
+    """What one decode of a source showed."""
+
+    times_us: NDArray[np.int64]
+    end_us: int
+    """When the last picture ends."""
+    step_us: int
+    """Median time between pictures."""
+    damaged: NDArray[np.bool_]
+    geometry: Geometry
+    transitions: list[Transition]
+
+
+def detect_shots(source: Source, config: ShotsConfig) -> Measured:
+    """One row for `sources`, and one for `shots` for every shot, in time order.
+
+    A shot's span reaches from its first picture's time to that of the picture after its last. `boundary` is how it
+    begins: start, cut, fade (from or to a blank picture) or dissolve; after damage or a gap it is a cut.
+
+    Raises:
+        Unmeasurable: it cannot be opened, shows fewer than two pictures, or is damaged for the most part.
+    """
+    watched = _watch(source.path, config)
+    with open_footage(source.path) as container:
+        sound = has_sound(container)
+    times_us = watched.times_us
+    row: Row = {
+        "id": source.id,
+        "bytes": source.path.stat().st_size,
+        "duration_us": watched.end_us,
+        "width": watched.geometry.width,
+        "height": watched.geometry.height,
+        "fps": (len(times_us) - 1) * 1e6 / int(times_us[-1] - times_us[0]),
+        "has_audio": sound,
+    }
+    return Measured(rows={"sources": [row], "shots": _shots(source.id, watched, config)})
+
+
+def _watch(path: Path, config: ShotsConfig) -> _Watched:
+    finder = TransitionFinder(
+        Sensitivity(
+            content_threshold=config.content_threshold,
+            adaptive_ratio=config.adaptive_ratio,
+            cut_spread=config.cut_spread,
+            cut_prominence=config.cut_prominence,
+            flash_us=round(config.flash_s * 1e6),
+            line_residual=config.line_residual,
+            likeness=config.likeness,
+        )
+    )
+    losses = Losses()
+    times, damaged = array("q"), array("b")
+    geometry: Geometry | None = None
+    end_us = 0
+    with open_footage(path) as container:
+        stream = picture_stream(container)
+        for picture in decode_pictures(container, stream, losses):
+            geometry = geometry or geometry_of(stream, picture.frame)
+            times.append(picture.time_us)
+            damaged.append(picture.damaged)
+            end_us = picture.time_us + picture.duration_us
+            small = picture.frame.reformat(
+                width=PICTURE_WIDTH, height=PICTURE_HEIGHT, format="bgr24", interpolation="AREA", threads=1
+            )
+            finder.add(picture.time_us, np.asarray(small.to_ndarray(), dtype=np.uint8))
+    if geometry is None or len(times) < 2:
+        because = f": {losses.last_error}" if losses.last_error else ""
+        raise Unmeasurable(f"{len(times)} pictures decode, which is no video{because}")
+    lost = losses.packets + sum(damaged)
+    if lost > config.damaged * (len(times) + losses.packets):
+        raise Unmeasurable(
+            f"damaged: {losses.packets} packets do not decode ({losses.last_error or 'marked corrupt'}) and "
+            f"{sum(damaged)} of {len(times)} pictures depend on broken data"
+        )
+    times_us = np.array(times, dtype=np.int64)
+    return _Watched(
+        times_us=times_us,
+        end_us=end_us,
+        step_us=int(np.median(np.diff(times_us))),
+        damaged=np.array(damaged, dtype=np.bool_),
+        geometry=geometry,
+        transitions=finder.finish(),
+    )
+
+
+def _shots(source_id: str, watched: _Watched, config: ShotsConfig) -> list[Row]:
+    times_us = watched.times_us
+    count = len(times_us)
+    usable = ~watched.damaged
+    # How a shot that begins with this picture begins; pictures not named here continue a shot.
+    begins: dict[int, str] = {0: "start"}
+    for gap in np.flatnonzero(np.diff(times_us) > config.longest_gap_s * 1e6):
+        begins[int(gap) + 1] = "cut"
+    for transition in watched.transitions:
+        usable[transition.first : transition.last] = False
+        begins[transition.last] = transition.kind
+    rows: list[Row] = []
+    first = 0
+    while first < count:
+        if not usable[first]:
+            first += 1
+            continue
+        last = first + 1
+        while last < count and usable[last] and last not in begins:
+            last += 1
+        start_us = int(times_us[first])
+        end_us = int(times_us[last]) if last < count else watched.end_us
+        if end_us - int(times_us[last - 1]) > config.longest_gap_s * 1e6:
+            end_us = int(times_us[last - 1]) + watched.step_us
+        rows.append(
+            {
+                "id": f"{source_id}_{start_us}_{end_us}",
+                "source_id": source_id,
+                "start_us": start_us,
+                "end_us": end_us,
+                "boundary": begins.get(first, "cut"),
+            }
+        )
+        first = last
+    return rows
