@@ -10,8 +10,8 @@ BLACK = 26.0
 """A part is black up to this brightness (0..255; video black is 16)."""
 EDGE = 0.01
 STRAIGHT = 0.5
-"""A bar ends in a straight line: this share of it must be lit in some picture within `EDGE` (of the frame's height or
-width), or it is no bar but a dark scene with a lit middle."""
+"""A bar ends in a straight line: of both together this share must be lit in some picture within `EDGE` (of the frame's
+height or width), and half as much of either, or it is no bar but a dark scene with a lit middle."""
 THICKEST = 0.4
 """A bar takes at most this share of the picture."""
 
@@ -61,7 +61,8 @@ def bar_area(box: Box) -> float:
 
 def _thickness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float | None:
     thin = [float(side.min()) for side in (one, other)]
-    if any(float((side <= least + EDGE).mean()) < STRAIGHT for side, least in zip((one, other), thin, strict=True)):
+    straight = [float((side <= least + EDGE).mean()) for side, least in zip((one, other), thin, strict=True)]
+    if min(straight) < STRAIGHT / 2 or sum(straight) / 2 < STRAIGHT:
         return None
     return min(thin) if min(thin) <= THICKEST else None
 
