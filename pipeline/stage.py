@@ -80,8 +80,11 @@ class FrameStage(Protocol):
     """A stage that looks at a clip's frames. Several share one decode."""
 
     name: str
-    backend: str
-    """Name and version of what measures, written into every row."""
+
+    @property
+    def backend(self) -> str:
+        """Name and version of what measures, written into every row."""
+        ...
 
     def start(self, clip: Clip) -> FrameMeter:
         """Begin a clip."""
@@ -104,7 +107,11 @@ class ClipStage(Protocol):
     """A stage that measures a clip from its sound or from what other stages measured."""
 
     name: str
-    backend: str
+
+    @property
+    def backend(self) -> str:
+        """Name and version of what measures, written into every row."""
+        ...
 
     def measure(self, clip: Clip, inputs: ClipInputs) -> Measured:
         """The measurements. Raises Unmeasurable or Inapplicable with the reason to record."""

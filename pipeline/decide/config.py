@@ -5,7 +5,7 @@ from pydantic import Field, model_validator
 from schemas.configuration import Configuration
 
 SUBJECT_RULES = (
-    "quality.sharpness >= 0.15",
+    "quality.sharpness >= 0.4",
     "quality.luma between 0.04 and 0.92",
     "faces.subjects between 1 and 3",
     "references.count >= 1",
@@ -19,19 +19,36 @@ SYNC_RULES = (
 )
 
 
+BOUNDS = {
+    # Grey face crops hardly see the look, so that only frames of one and the same picture come this close.
+    "classical": (0.84, 0.99),
+    "sface": (0.363, 0.92),
+}
+"""Descriptor -> lower and upper bound of similarity where the configuration gives none: scales differ."""
+
+
 class ReferenceBounds(Configuration):
     """Which reference candidates may be packed. Similarity is the cosine of the identity descriptor in force."""
 
-    lower: float = Field(default=0.45, ge=-1, le=1, description="Below it the person may be somebody else")
-    upper: float = Field(default=0.92, ge=-1, le=1, description="Above it the picture is a copy, which teaches pasting")
+    lower: float | None = Field(
+        default=None, ge=-1, le=1, description="Below it the person may be somebody else; by descriptor where not given"
+    )
+    upper: float | None = Field(
+        default=None, ge=-1, le=1, description="Above it the picture is a copy; by descriptor where not given"
+    )
     size: float = Field(default=0.1, ge=0, le=1, description="Least face height over its frame's height")
     limit: int = Field(default=1, ge=1, le=4, description="References packed with a clip, best first")
 
     @model_validator(mode="after")
     def _ordered(self) -> "ReferenceBounds":
-        if self.lower > self.upper:
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
             raise ValueError("lower must not be above upper")
         return self
+
+    def similarity(self, descriptor: str) -> tuple[float, float]:
+        """Lower and upper bound in force for a descriptor."""
+        lower, upper = BOUNDS[descriptor]
+        return (lower if self.lower is None else self.lower, upper if self.upper is None else self.upper)
 
 
 class DecideConfig(Configuration):

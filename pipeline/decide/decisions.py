@@ -30,13 +30,16 @@ def parse_rules(config: DecideConfig) -> Rules:
     return Rules(subject=tuple(map(parse_rule, config.subject)), sync=tuple(map(parse_rule, config.sync)))
 
 
-def decide(relations: Relations, config: DecideConfig) -> tuple[list[Row], list[Row]]:
-    """Rows of the tables `references` and `decisions`, from the measurements alone; no model runs."""
+def decide(relations: Relations, config: DecideConfig, descriptor: str) -> tuple[list[Row], list[Row]]:
+    """Rows of the tables `references` and `decisions`, from the measurements alone; no model runs.
+
+    `descriptor`: what measured similarity, as `faces.descriptor` names it; bounds that are not given follow from it.
+    """
     rules = parse_rules(config)
     query = relations.connection.execute
     clips = [clip for (clip,) in query("SELECT id FROM clips WHERE status = 'ok' ORDER BY id").fetchall()]
     speakers = dict(query("SELECT id, speaker_track FROM sync WHERE speaker_track IS NOT NULL").fetchall())
-    references = choose_references(relations.arrow("candidates"), clips, speakers, config.references)
+    references = choose_references(relations.arrow("candidates"), clips, speakers, config.references, descriptor)
     verdicts = _verdicts(relations, rules, references)
     shared = _components(relations, clips)
     rows = [_row(clip, *verdicts[clip], shared[clip], config) for clip in clips]

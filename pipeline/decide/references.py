@@ -10,22 +10,19 @@ from pipeline.stage import Row
 
 
 def choose_references(
-    candidates: pa.Table, clips: Iterable[str], speakers: dict[str, int], bounds: ReferenceBounds
+    candidates: pa.Table, clips: Iterable[str], speakers: dict[str, int], bounds: ReferenceBounds, descriptor: str
 ) -> list[Row]:
     """A row for every clip: how many references it has, and which candidates they are, best first.
 
     `speakers`: clip id -> the track that speaks. A clip's references come from all its tracks in turn, the best of
     each first, so that with several people none is forgotten; the speaker's are also given on their own.
     """
+    lower, upper = bounds.similarity(descriptor)
     within: dict[str, list[Row]] = defaultdict(list)
     for row in candidates.to_pylist():
-        if row["status"] == "ok" and _within(row, bounds):
+        if row["status"] == "ok" and lower <= row["similarity"] <= upper and row["size"] >= bounds.size:
             within[row["clip_id"]].append(row)
     return [_choice(clip, within.get(clip, []), speakers.get(clip), bounds) for clip in sorted(clips)]
-
-
-def _within(row: Row, bounds: ReferenceBounds) -> bool:
-    return bounds.lower <= row["similarity"] <= bounds.upper and row["size"] >= bounds.size
 
 
 def _score(row: Row) -> float:

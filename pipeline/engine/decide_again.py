@@ -6,7 +6,7 @@ from pipeline.config import CurateConfig
 from pipeline.decide.decisions import decide
 from pipeline.decide.funnel import Funnel, funnel
 from pipeline.engine.curate import write_run
-from pipeline.engine.rows import completed
+from pipeline.engine.rows import About, completed
 from pipeline.engine.sets import run_set
 from pipeline.store.files import Files
 from pipeline.store.parts import to_arrow
@@ -28,8 +28,8 @@ def decide_again(files: Files, snapshot: Snapshot, config: CurateConfig, *, dry_
     before = _verdicts(Relations(files, snapshot))
     if dry_run:
         relations = Relations(files, snapshot)
-        _, rows = decide(relations, config.decide)
-        about = {"backend": "rules", "fingerprint": "", "seconds": 0.0}
+        _, rows = decide(relations, config.decide, config.faces.descriptor)
+        about = About(backend="rules", fingerprint="", seconds=0.0)
         relations.replace("decisions", to_arrow("decisions", (completed(row, **about) for row in rows)))
     else:
         with writing(files):

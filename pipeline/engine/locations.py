@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.engine.fingerprint import input_digest, stage_digest
-from pipeline.engine.rows import completed
+from pipeline.engine.rows import About, completed
 from pipeline.stage import Row, Source
 from pipeline.stages import crawl
 from pipeline.stages.crawl import CrawlConfig, Found
@@ -32,7 +32,7 @@ def crawl_into(
         fingerprint = stage_digest("crawl", crawl.VERSION)
         row = _row(found, source_id)
         path = part_path("locations", fingerprint, input_digest(*(str(row[key]) for key in sorted(row))))
-        about = {"backend": f"file/{crawl.VERSION}", "fingerprint": fingerprint, "seconds": 0.0}
+        about = About(backend=f"file/{crawl.VERSION}", fingerprint=fingerprint, seconds=0.0)
         write_part(files, "locations", path, [completed(row, **about)])
         parts["locations"][crawl.location_id(found.uri)] = [path]
     return Snapshot(number=snapshot.number, parts={**snapshot.parts, **parts}, work=snapshot.work)

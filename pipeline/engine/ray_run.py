@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.data import ActorPoolStrategy, DataContext
+from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from pipeline.config import CurateConfig
 from pipeline.engine.cut import CutPass
@@ -79,7 +79,7 @@ def run_passes(root: str, config: CurateConfig, sources: Iterable[Source]) -> It
         "num_cpus": config.engine.cpus_per_worker,
         "fn_constructor_args": (root, raw),
     }
-    dataset = ray.data.from_items(items, override_num_blocks=len(items))
+    dataset: Dataset = ray.data.from_items(items, override_num_blocks=len(items))
     dataset = dataset.map_batches(_CutActor, **options).repartition(target_num_rows_per_block=1)
     dataset = dataset.map_batches(_MeasureActor, **options)
     for row in dataset.iter_rows():

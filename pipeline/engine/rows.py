@@ -1,10 +1,18 @@
 """Rows as they are committed: what was measured, or why it was not."""
 
 import math
-from typing import Any
+from typing import Any, TypedDict
 
 from pipeline.stage import Inapplicable, Row, Unmeasurable
 from schemas.tables import Status
+
+
+class About(TypedDict):
+    """What the rows of a part say of how they came about. `seconds`: of the processor."""
+
+    backend: str
+    fingerprint: str
+    seconds: float
 
 
 def completed(row: Row, *, backend: str, fingerprint: str, seconds: float) -> Row:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.config import CurateConfig
 from pipeline.decide.decisions import decide
 from pipeline.engine.fingerprint import fingerprints, set_digest
-from pipeline.engine.rows import completed
+from pipeline.engine.rows import About, completed
 from pipeline.flow import STAGE
 from pipeline.pack.pack import pack
 from pipeline.stage import Row
@@ -42,7 +42,7 @@ def run_set(stage: str, files: Files, snapshot: Snapshot, config: CurateConfig) 
         rows = _compute(stage, Relations(files, snapshot), config)
         seconds = time.process_time() - start
         work[f"seconds.{stage}"] = seconds
-        about = {"backend": _backend(stage), "fingerprint": fingerprints(config)[stage], "seconds": seconds}
+        about = About(backend=_backend(stage), fingerprint=fingerprints(config)[stage], seconds=seconds)
         for table, path in paths.items():
             write_part(files, table, path, (completed(row, **about) for row in rows[table]))
     return snapshot.with_group(WHOLE, {table: [path] for table, path in paths.items()}).with_work(work)
@@ -67,11 +67,24 @@ def _backend(stage: str) -> str:
 
 def _compute(stage: str, relations: Relations, config: CurateConfig) -> dict[str, list[Row]]:
     if stage == "decide":
-        references, decisions = decide(relations, config.decide)
+        references, decisions = decide(relations, config.decide, config.faces.descriptor)
         return {"references": references, "decisions": decisions}
     with tempfile.TemporaryDirectory(prefix="humo-index-") as folder:
         return {stage: _find(stage, relations, config, Path(folder))}
 
 
-def _find(stage: str, relations: Relations, config: CurateConfig, index: Path) -> list[Row]:
-    raise NotImplementedError((stage, relations, config, index))
+def _find(stage: str, relations: Relations, config: CurateConfig, folder: Path) -> list[Row]:
+    if stage == "duplicates":
+        return duplicates.find_duplicates(relations.arrow("quality").to_pylist(), config.duplicates)
+    tracks = (part for part in relations.batches("tracks") if len(part))
+    if stage == "identities":
+        descriptor = config.faces.descriptor
+        return identities.cluster(tracks, descriptor=descriptor, folder=folder, config=config.identities)
+    return candidates.retrieve(
+        tracks,
+        relations.arrow("identities").to_pylist(),
+        relations.arrow("duplicates").to_pylist(),
+        folder=folder,
+        read=relations.files.read,
+        config=config.candidates,
+    )

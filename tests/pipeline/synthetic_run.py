@@ -34,7 +34,7 @@ class FakeClip:
     embedding: list[float] = field(default_factory=lambda: [1.0, 0.0])
     quality: dict[str, Any] = field(default_factory=dict)
     sync: dict[str, Any] = field(default_factory=dict)
-    similarity: float | None = 0.7
+    similarity: float | None = 0.9
 
     @property
     def source_id(self) -> str:
@@ -141,7 +141,8 @@ def _set_parts(files: Files, clips: list[FakeClip]) -> dict[str, list[str]]:
         rows["duplicates"].append({"id": clip.key, "group": clip.group or clip.key, "is_duplicate": False})
         track = {"id": f"{clip.key}_t0", "clip_id": clip.key, "track": 0}
         rows["identities"].append({**track, "identity": clip.person})
-        other = next((one for one in clips if one.person == clip.person and one.key != clip.key), None)
+        others = [one for one in clips if one.person == clip.person and one.key != clip.key]
+        other = min(others, key=lambda one: one.key, default=None)
         if other is not None and clip.similarity is not None:
             picture = io.BytesIO()
             Image.new("RGB", (24, 24), (other.start_s * 7 % 256, 50, 90)).save(picture, "PNG")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import CurateConfig
-from pipeline.decide.config import DecideConfig
+from pipeline.decide.config import DecideConfig, ReferenceBounds
 from pipeline.decide.decisions import decide
 from pipeline.decide.funnel import funnel
 from pipeline.engine.decide_again import decide_again
@@ -30,10 +30,17 @@ CLIPS = [
     FakeClip(source=5, start_s=1, group="g", quality={"sharpness": 0.6}),
 ]
 
+BOUNDS = {"lower": 0.45, "upper": 0.92}
+CONFIG = CurateConfig(decide=DecideConfig(references=ReferenceBounds(**BOUNDS)))
+
 
 def decided(tmp_path: Path, **options: Any) -> dict[str, dict[str, Any]]:
     files = write_synthetic_run(tmp_path, CLIPS)
-    _, rows = decide(Relations(files, latest(files)), validated(DecideConfig, options, where="test"))
+    _, rows = decide(
+        Relations(files, latest(files)),
+        validated(DecideConfig, {"references": BOUNDS, **options}, where="test"),
+        "classical",
+    )
     return {row["id"]: row for row in rows}
 
 
@@ -49,7 +56,7 @@ def test_every_clip_gets_the_tier_it_deserves(tmp_path: Path) -> None:
     assert verdicts(rows) == found
     assert rows[CLIPS[2].key]["failed_rules"][0] == {
         "tier": "subject",
-        "rule": "quality.sharpness >= 0.15",
+        "rule": "quality.sharpness >= 0.4",
         "values": "quality.sharpness = 0.01",
     }
     assert rows[CLIPS[3].key]["unknown_rules"][0]["values"] == "quality.luma = NULL"
@@ -72,7 +79,7 @@ def test_what_hangs_together_is_in_one_split(tmp_path: Path) -> None:
 
 def test_the_funnel_adds_up(tmp_path: Path) -> None:
     files = write_synthetic_run(tmp_path, CLIPS)
-    again = decide_again(files, latest(files), CurateConfig(), dry_run=True)
+    again = decide_again(files, latest(files), CONFIG, dry_run=True)
     found = again.funnel
     assert found.clips == len(CLIPS)
     left = found.clips
@@ -86,8 +93,12 @@ def test_the_funnel_adds_up(tmp_path: Path) -> None:
 
 def test_a_dry_run_writes_nothing_and_agrees_with_the_real_one(tmp_path: Path) -> None:
     files = write_synthetic_run(tmp_path, CLIPS)
-    decide_again(files, latest(files), CurateConfig(), dry_run=False)
-    config = CurateConfig(decide=DecideConfig(sync=("abs(sync.offset_frames) <= 10", "sync.p_value <= 0.005")))
+    decide_again(files, latest(files), CONFIG, dry_run=False)
+    config = CurateConfig(
+        decide=DecideConfig(
+            sync=("abs(sync.offset_frames) <= 10", "sync.p_value <= 0.005"), references=CONFIG.decide.references
+        )
+    )
     before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     dry = decide_again(files, latest(files), config, dry_run=True)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
