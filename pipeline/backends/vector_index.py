@@ -1,15 +1,15 @@
 """Nearest vectors with LanceDB: exact search over vectors of length 1, with filters on their columns."""
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import lancedb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-BACKEND = f"lancedb {lancedb.__version__}, exact"
+BACKEND = f"lancedb {version('lancedb')}, exact"
 
 QUERY_BATCH = 256
 """Vectors searched for in one query."""
@@ -31,6 +31,9 @@ class VectorIndex:
         """Begin an empty index in an empty folder."""
         vector = pa.list_(pa.float32(), dimension)
         self._schema = pa.schema([pa.field("position", pa.int64()), *columns, pa.field("vector", vector)])
+        # Once imported, LanceDB warns at every subprocess that its process starts: not before it is needed.
+        import lancedb
+
         self._table = lancedb.connect(str(folder)).create_table("vectors", schema=self._schema)
         self._file = folder / "vectors.f32"
         self._dimension = dimension
