@@ -1,4 +1,4 @@
-"""The model directory, and loading the released checkpoints.
+"""The model directory: reading and writing it.
 
 DIR/model_index.json    encoders, defaults, guidance
 DIR/transformer/        config.json and safetensors, as diffusers writes them
@@ -19,7 +19,6 @@ from pydantic import ValidationError
 
 from humo.encoders import AudioEncoder, TextEncoder, VideoCodec
 from humo.generation import sampler
-from humo.mask_predictor import MaskPredictor
 from humo.settings import GenerationDefaults, ModelIndex
 from humo.transformer import KEPT_IN_FLOAT32, HuMoTransformer
 from humo.weights import fit_weights, read_weights
@@ -82,10 +81,8 @@ def load_model_dir(directory: Path, *, device: torch.device, dtype: torch.dtype)
     Raises:
         UserError: for a folder or a file that is missing or unfit, naming it.
     """
-    index = _read_index(directory)
-    config = _read_json(directory / "transformer" / "config.json")
-    weights = read_weights(directory / "transformer")
-    transformer = build_transformer(config, weights, where=str(directory / "transformer"), dtype=dtype)
+    index = read_index(directory)
+    transformer = load_transformer(directory / "transformer", dtype=dtype)
     parts = {}
     for folder, known in KNOWN_PARTS.items():
         name = getattr(index, folder)
@@ -94,11 +91,11 @@ def load_model_dir(directory: Path, *, device: torch.device, dtype: torch.dtype)
         if not (directory / folder).is_dir():
             raise UserError(f"{directory / folder} does not exist")
         parts[folder] = getattr(import_module(known[name]), name).load(directory / folder, device, dtype)
-    shift = _read_json(directory / "scheduler" / "scheduler_config.json").get("flow_shift")
+    shift = read_json(directory / "scheduler" / "scheduler_config.json").get("flow_shift")
     if not isinstance(shift, (int, float)) or shift <= 0:
         raise UserError(f"{directory / 'scheduler' / 'scheduler_config.json'} has no flow_shift above 0")
     return Model(
-        transformer=transformer.to(device).eval(),  # type: ignore[arg-type]
+        transformer=transformer.to(device),  # type: ignore[arg-type]
         text_encoder=parts["text_encoder"],
         audio_encoder=parts["audio_encoder"],
         codec=parts["vae"],
@@ -107,54 +104,48 @@ def load_model_dir(directory: Path, *, device: torch.device, dtype: torch.dtype)
     )
 
 
-def load_official(
-    path: Path, preset: Mapping[str, Any], *, dtype: torch.dtype, extras: tuple[str, ...] = ()
-) -> tuple[HuMoTransformer, list[str]]:
-    """A transformer from released weights (Wan's original key layout), on the CPU, and the keys that were left aside.
+def load_transformer(folder: Path, *, dtype: torch.dtype) -> HuMoTransformer:
+    """The transformer of a model directory, on the CPU and in evaluation mode.
+
+    Weights whose type stays are file maps: they enter memory when they are used.
 
     Args:
-        path: a file, or a folder with one; the 17B's shards with their index, the 1.7B's `ema.pth`.
-        preset: arguments of `HuMoTransformer`; see `humo.presets`.
+        folder: `transformer` of a model directory.
         dtype: of the weights; what is delicate stays in float32.
-        extras: patterns of keys in the files that may be left aside. Any other unknown key is an error.
 
     Raises:
         UserError: for unreadable files and for missing, unknown or misshaped keys, naming them.
     """
-    state = read_weights(path)
-    with torch.device("meta"):
-        model = HuMoTransformer(**preset)
-    # Not in the released files: training starts it afresh.
-    model.mask_predictor = MaskPredictor(model.config.width, model.config.eps)
-    spare = fit_weights(model, state, where=str(path), optional="mask_predictor.", extras=extras)
-    return _cast(model, dtype), spare
-
-
-def build_transformer(
-    config: Mapping[str, Any], state: Mapping[str, torch.Tensor], *, where: str, dtype: torch.dtype
-) -> HuMoTransformer:
-    """A transformer on the CPU from its configuration and all of its weights. Raises UserError where they differ."""
-    arguments = {name: value for name, value in config.items() if not name.startswith("_")}
-    known = set(inspect.signature(HuMoTransformer.__init__).parameters) - {"self"}
-    if unknown := sorted(set(arguments) - known):
-        raise UserError(f"{where}: the configuration has unknown entries: {', '.join(unknown)}")
-    try:
-        with torch.device("meta"):
-            model = HuMoTransformer(**arguments)
-    except (TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
-        raise UserError(f"{where}: the configuration makes no model: {error}") from error
-    fit_weights(model, state, where=where)
-    return _cast(model, dtype)
-
-
-def _cast(model: HuMoTransformer, dtype: torch.dtype) -> HuMoTransformer:
+    model = empty_transformer(read_transformer_config(folder), where=str(folder))
+    fit_weights(model, read_weights(folder), where=str(folder))
     for name, parameter in model.named_parameters():
         kept = any(part in KEPT_IN_FLOAT32 for part in name.split("."))
         parameter.data = parameter.data.to(torch.float32 if kept else dtype)
+    model.eval()
     return model
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_transformer_config(folder: Path) -> dict[str, Any]:
+    """Arguments of `HuMoTransformer` by the folder's `config.json`. Raises UserError for entries it does not take."""
+    config = read_json(folder / "config.json")
+    arguments = {name: value for name, value in config.items() if not name.startswith("_")}
+    known = set(inspect.signature(HuMoTransformer.__init__).parameters) - {"self"}
+    if unknown := sorted(set(arguments) - known):
+        raise UserError(f"{folder}: the configuration has unknown entries: {', '.join(unknown)}")
+    return arguments
+
+
+def empty_transformer(config: Mapping[str, Any], *, where: str) -> HuMoTransformer:
+    """On the meta device. Raises UserError for a configuration that makes no model."""
+    try:
+        with torch.device("meta"):
+            return HuMoTransformer(**config)
+    except (TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
+        raise UserError(f"{where}: the configuration makes no model: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises UserError for a file that is missing or holds something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -166,13 +157,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_index(directory: Path) -> ModelIndex:
+def read_index(directory: Path) -> ModelIndex:
+    """What a model directory says about itself. Raises UserError for a folder that is none."""
     if not directory.is_dir():
         raise UserError(f"{directory} does not exist; give the folder of a model, such as a training run's")
     if not (directory / INDEX).is_file():
         raise UserError(f"{directory} is no model directory: it has no {INDEX}")
     try:
-        return ModelIndex.model_validate(_read_json(directory / INDEX))
+        return ModelIndex.model_validate(read_json(directory / INDEX))
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{directory / INDEX}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

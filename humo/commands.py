@@ -1,5 +1,6 @@
-"""The command `humo generate`."""
+"""The commands `humo generate` and `humo convert`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,25 @@ from humo.request import check_frames, check_size, check_text, choose_mode
 from schemas.errors import UserError
 
 
+class ConvertTo(StrEnum):
+    """What to write."""
+
+    MODEL = "model"
+    HUMO = "humo"
+    WAN_DIFFUSERS = "wan-diffusers"
+
+
+class ConvertForm(StrEnum):
+    """See `humo.transformer.Form`."""
+
+    OVERWRITE = "overwrite"
+    CHANNELS = "channels"
+
+
 def register(app: typer.Typer) -> None:
     """Add the package's commands."""
     app.command("generate")(generate)
+    app.command("convert")(convert)
 
 
 def generate(
@@ -73,6 +90,51 @@ def generate(
     write_video(out, video, None if audio is None else read_audio(audio, AUDIO_RATE))
     seconds = len(video) / 25
     typer.echo(f"{out}: {len(video)} frames of {video.shape[1]}x{video.shape[2]}, {seconds:.2f} s")
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="HuMo or Wan2.1 weights (a file or its folder); or a model's folder, with --to.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    to: Annotated[
+        ConvertTo, typer.Option(help="model: a model's folder. humo, wan-diffusers: from a model's folder to these.")
+    ] = ConvertTo.MODEL,
+    form: Annotated[
+        ConvertForm | None,
+        typer.Option(help="For Wan2.1 weights: how references enter. 1.7B: overwrite; 17B: channels."),
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="Attention heads, if no config.json beside the weights tells.")
+    ] = None,
+    leave_aside: Annotated[
+        list[str] | None, typer.Option(help="Pattern of keys the model does not know and may do without.")
+    ] = None,
+    encoders: Annotated[Path | None, typer.Option(help="A model's folder whose encoders to copy.")] = None,
+) -> None:
+    """Turn checkpoints into a model's folder, and back into the official layout."""
+    from humo.convert import PARTS, export_weights, import_weights
+
+    if to is not ConvertTo.MODEL:
+        if form is not None or heads is not None or leave_aside or encoders is not None:
+            raise UserError(f"--form, --heads, --leave-aside and --encoders are not for --to {to.value}")
+        done = export_weights(source, out, target="humo" if to is ConvertTo.HUMO else "wan-diffusers")
+    else:
+        done = import_weights(
+            source,
+            out,
+            form=None if form is None else form.value,
+            heads=heads,
+            extras=tuple(leave_aside or ()),
+            encoders=encoders,
+        )
+    for key in done.left_aside:
+        typer.echo(f"left aside: {key}")
+    if done.new:
+        typer.echo(f"made new: {len(done.new)} parameters, such as {done.new[0]}")
+    typer.echo(f"{out}: {done.parameters:,} parameters, form {done.form}")
+    if to is ConvertTo.MODEL and encoders is None:
+        typer.echo(f"now put the encoders into {', '.join(str(out / part) for part in PARTS)}")
 
 
 def parse_size(size: str | None) -> tuple[int | None, int | None]:

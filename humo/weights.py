@@ -3,7 +3,8 @@
 import json
 import pickle
 import struct
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -52,32 +53,36 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     raise UserError(f"{path} is no weight file; .safetensors, .safetensors.index.json, .pth and .pt are")
 
 
-def fit_weights(
-    model: nn.Module, state: Mapping[str, Tensor], *, where: str, optional: str = "", extras: tuple[str, ...] = ()
+def check_fit(
+    wanted: Mapping[str, tuple[int, ...]],
+    found: Mapping[str, tuple[int, ...]],
+    *,
+    where: str,
+    optional: Callable[[str], bool] = lambda key: False,
+    extras: tuple[str, ...] = (),
 ) -> list[str]:
-    """Put the weights into the model, whose parameters become these tensors.
+    """Account for every key.
 
     Args:
-        model: may be on the meta device.
-        state: by parameter name.
+        wanted: the model's parameters with their shapes.
+        found: the weights' keys with their shapes.
         where: names the source in errors.
-        optional: parameters that begin so may be absent, and then keep their values. Empty: none may.
-        extras: patterns (`*` and `?`) of keys that may be there and are left aside.
+        optional: which parameters may be absent. By default none.
+        extras: patterns (`*` and `?`) of keys that may be there without being wanted.
 
     Returns:
-        The keys left aside, for the caller to print.
+        The keys that are left aside, for the caller to print.
 
     Raises:
         UserError: naming missing, unexpected or misshaped keys.
     """
-    wanted = model.state_dict()
-    spare = [key for key in state if key not in wanted]
+    spare = [key for key in found if key not in wanted]
     refused = [key for key in spare if not any(fnmatchcase(key, pattern) for pattern in extras)]
-    missing = [key for key in wanted if key not in state and not (optional and key.startswith(optional))]
+    missing = [key for key in wanted if key not in found and not optional(key)]
     misshaped = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
+        f"{key} {found[key]} instead of {shape}"
+        for key, shape in wanted.items()
+        if key in found and found[key] != shape
     ]
     problems = [
         f"{problem}: {_name(keys)}"
@@ -86,8 +91,17 @@ def fit_weights(
     ]
     if problems:
         raise UserError(f"{where} does not fit this model. {'. '.join(problems)}")
-    model.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False, assign=True)
     return spare
+
+
+def fit_weights(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:
+    """Put the weights into the model, which may be on the meta device; its parameters become these tensors.
+
+    Raises UserError unless the keys and shapes are exactly the model's; see `check_fit`.
+    """
+    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    check_fit(wanted, {key: tuple(value.shape) for key, value in state.items()}, where=where)
+    model.load_state_dict(state, strict=True, assign=True)
 
 
 def _name(keys: list[str]) -> str:
@@ -135,7 +149,8 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # A zipped file can be mapped, so that a big one is not read into memory at once.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except UNREADABLE as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path} is no plain file of weights: {reason}") from error

@@ -11,14 +11,14 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from humo.checkpoints import save_model_dir
+from humo.checkpoints import load_transformer, save_model_dir
 from humo.mini.model import mini_model
 from humo.transformer import HuMoTransformer
+from schemas.command_line import run
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-VARIANTS = {"1.7B": "overwrite", "17B": "channels"}
 
 
 def relative_error(ours: torch.Tensor, golden: torch.Tensor) -> float:
@@ -51,7 +51,8 @@ class Official:
     """One variant's reference: its description, drawn weights and inputs, outputs."""
 
     about: dict[str, Any]
-    preset: dict[str, Any]
+    directory: Path
+    """The model directory that `humo convert` made of the drawn weights in the released files' form."""
     weights: dict[str, torch.Tensor]
     inputs: dict[str, Any]
     outputs: dict[str, torch.Tensor]
@@ -60,19 +61,33 @@ class Official:
         """Of a tensor without its batch axis against the named output."""
         return relative_error(ours, self.outputs[output])
 
-    def model(self) -> HuMoTransformer:
-        with torch.device("meta"):
-            model = HuMoTransformer(**self.preset).eval()
-        model.load_state_dict(self.weights, strict=False, assign=True)
-        return model
+    def model(self, dtype: torch.dtype = torch.float32) -> HuMoTransformer:
+        return load_transformer(self.directory / "transformer", dtype=dtype)
 
 
-@cache
-def official_reference(variant: str) -> Official:
-    """`1_7b` or `17b`."""
+def write_released(folder: Path, variant: str, weights: dict[str, torch.Tensor]) -> Path:
+    """The released files: one `ema.pth` (1.7B), shards `humo.*` with their index (17B)."""
+    folder.mkdir()
+    if variant == "1_7b":
+        torch.save(weights, folder / "ema.pth")
+        return folder / "ema.pth"
+    halves = {key: f"humo-0000{1 + (index > 40)}-of-00002.safetensors" for index, key in enumerate(weights)}
+    for name in sorted(set(halves.values())):
+        save_file({key: weights[key] for key in weights if halves[key] == name}, folder / name)
+    (folder / "humo.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": halves}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def official_reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Official]:
+    """By `1_7b` or `17b`; each is made once."""
+    return cache(lambda variant: make_reference(variant, tmp_path_factory.mktemp("official")))
+
+
+def make_reference(variant: str, folder: Path) -> Official:
+    """Draw the weights, write them as released, run `humo convert`."""
     about = json.loads((GOLDEN / f"official_{variant}.json").read_text())
-    seed, config = about["seed"], about["config"]
-    form = VARIANTS[about["variant"]]
+    seed = about["seed"]
     video, references = about["frames_latent"], about["references"]
     grid = (about["height_latent"], about["width_latent"])
     inputs = {
@@ -83,17 +98,10 @@ def official_reference(variant: str) -> Official:
         "text_negative": drawn(seed, "in.text_negative", about["text_tokens"] - 3, 4096)[None],
         "audio_windows": drawn(seed, "in.audio_windows", video, 8, 5, 1280)[None],
     }
-    preset = {
-        "form": form,
-        "width": config["dim"],
-        "ffn": config["ffn_dim"],
-        "heads": config["num_heads"],
-        "layers": config["num_layers"],
-        "freq_dim": config["freq_dim"],
-        "text_length": config["text_len"],
-    }
     weights = {name: drawn_weight(seed, name, *shape) for name, shape in about["state_dict_shapes"].items()}
-    return Official(about, preset, weights, inputs, load_file(GOLDEN / f"official_{variant}.safetensors"))
+    released = write_released(folder / "released", variant, weights)
+    assert run(["convert", str(released), "--out", str(folder / "model")]) == 0
+    return Official(about, folder / "model", weights, inputs, load_file(GOLDEN / f"official_{variant}.safetensors"))
 
 
 @pytest.fixture(autouse=True)
@@ -105,12 +113,12 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(params=["1_7b", "17b"])
-def official(request: pytest.FixtureRequest) -> Official:
+def official(request: pytest.FixtureRequest, official_reference: Callable[[str], Official]) -> Official:
     return official_reference(request.param)
 
 
 @pytest.fixture
-def official_1_7b() -> Official:
+def official_1_7b(official_reference: Callable[[str], Official]) -> Official:
     return official_reference("1_7b")
 
 

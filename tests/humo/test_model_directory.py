@@ -11,9 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from humo.checkpoints import Model, load_model_dir, load_official, save_model_dir
+from humo.checkpoints import Model, load_model_dir, save_model_dir
 from humo.mini.model import mini_model
-from humo.presets import MINI
 from humo.transformer import HuMoTransformer
 from schemas.errors import UserError
 
@@ -144,15 +143,3 @@ def test_damage_is_named(damage: Callable[[Path], object], complaint: str, direc
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         load(tmp_path / "none")
-
-
-def test_official_weights_without_a_mask_predictor(directory: Path, tmp_path: Path) -> None:
-    exported = load(directory).transformer.official_state_dict()
-    assert not any(name.startswith("mask_predictor") for name in exported)
-    torch.save({**exported, "freqs": torch.zeros(2)}, tmp_path / "ema.pth")
-    with pytest.raises(UserError, match="unexpected keys: freqs"):
-        load_official(tmp_path / "ema.pth", MINI, dtype=torch.float32)
-    model, spare = load_official(tmp_path / "ema.pth", MINI, dtype=torch.float32, extras=("freqs",))
-    assert spare == ["freqs"]
-    assert all(torch.equal(value, exported[name]) for name, value in model.official_state_dict().items())
-    assert not any(parameter.is_meta for parameter in model.parameters())

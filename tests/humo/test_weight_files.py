@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from humo.weights import fit_weights, read_weights
+from humo.weights import check_fit, fit_weights, read_weights
 from schemas.errors import UserError
 
 
@@ -157,10 +157,13 @@ class Net(nn.Module):
         self.b = nn.Linear(3, 1, bias=False)
 
 
+SHAPES = {"a.weight": (3, 2), "a.bias": (3,), "b.weight": (1, 3)}
+
+
 def test_weights_that_fit_become_the_parameters(weights: dict[str, torch.Tensor]) -> None:
     with torch.device("meta"):
         net = Net()
-    assert fit_weights(net, weights, where="here") == []
+    fit_weights(net, weights, where="here")
     assert equal(net.state_dict(), weights)
 
 
@@ -180,17 +183,18 @@ def test_each_kind_of_misfit_names_its_keys(weights: dict[str, torch.Tensor]) ->
     assert equal(net.state_dict(), before)
 
 
-def test_listed_extras_are_left_aside_and_told(weights: dict[str, torch.Tensor]) -> None:
-    weights |= {"freqs": torch.zeros(1), "mask.0": torch.zeros(1)}
-    assert fit_weights(Net(), weights, where="here", extras=("freqs", "mask.*")) == ["freqs", "mask.0"]
+def test_listed_extras_are_left_aside_and_told() -> None:
+    found = {**SHAPES, "freqs": (1,), "mask.0": (1,)}
+    assert check_fit(SHAPES, found, where="here", extras=("freqs", "mask.*")) == ["freqs", "mask.0"]
     with pytest.raises(UserError, match=r"unexpected keys: mask\.0$"):
-        fit_weights(Net(), weights, where="here", extras=("freqs",))
+        check_fit(SHAPES, found, where="here", extras=("freqs",))
 
 
-def test_optional_parameters_keep_their_values(weights: dict[str, torch.Tensor]) -> None:
-    net = Net()
-    kept = net.b.weight.clone()
-    del weights["b.weight"]
-    fit_weights(net, weights, where="here", optional="b.")
-    assert torch.equal(net.b.weight, kept)
-    assert torch.equal(net.a.bias, weights["a.bias"])
+def test_optional_parameters_may_be_absent_but_not_misshaped() -> None:
+    def optional(key: str) -> bool:
+        return key.startswith("b.")
+
+    found = {key: shape for key, shape in SHAPES.items() if not optional(key)}
+    assert check_fit(SHAPES, found, where="here", optional=optional) == []
+    with pytest.raises(UserError, match=r"wrong shapes: b\.weight"):
+        check_fit(SHAPES, {**found, "b.weight": (3, 1)}, where="here", optional=optional)
