@@ -54,7 +54,9 @@ def _gradients(face_hw: NDArray[np.uint8]) -> NDArray[np.float32]:
     layers = []
     for number in range(ORIENTATIONS):
         near = np.clip(np.cos(direction - 2 * np.pi * number / ORIENTATIONS), 0, 1) ** 4
-        layers.append(_blurred(near * strength, cell / 2.5)[cell // 2 :: cell, cell // 2 :: cell])
+        layers.append(
+            cv2.resize(_blurred(near * strength, cell / 3.5), (GRADIENT_CELLS,) * 2, interpolation=cv2.INTER_AREA)
+        )
     cells = np.ascontiguousarray(np.stack(layers, axis=-1))
     around = np.sqrt((_blurred(cells, 1.0) ** 2).sum(axis=-1, keepdims=True)) + 1e-3 * float(cells.max())
     cells = np.minimum(cells / np.maximum(around, 1e-9), CLIP)
@@ -101,7 +103,7 @@ def _uniform_labels() -> NDArray[np.int64]:
 
 def _face_share() -> NDArray[np.float32]:
     """How much each pixel of an aligned face belongs to the face: 1 inside an ellipse, 0 outside."""
-    y, x = np.mgrid[:ALIGNED_PX, :ALIGNED_PX] / ALIGNED_PX
+    y, x = (np.mgrid[:ALIGNED_PX, :ALIGNED_PX] + 0.5) / ALIGNED_PX
     inside = ((x - 0.5) / 0.46) ** 2 + ((y - 0.52) / 0.52) ** 2 < 1
     return _blurred(inside.astype(np.float32), 0.03 * ALIGNED_PX)
 

@@ -29,18 +29,19 @@ def aligned_face(gray_hw: NDArray[np.uint8], face: Detection) -> NDArray[np.uint
     Without landmarks the eyes are taken to be where they are in the box of an upright frontal face.
     """
     size = np.array([gray_hw.shape[1], gray_hw.shape[0]], dtype=np.float64)
+    # Warping counts from the middle of the first pixel.
     if face.landmarks_5xy is not None:
-        left, right = face.landmarks_5xy[0] * size, face.landmarks_5xy[1] * size
+        left, right = face.landmarks_5xy[0] * size - 0.5, face.landmarks_5xy[1] * size - 0.5
     else:
         x0, y0, x1, y1 = face.box
         row = y0 + BOX_EYE_Y * (y1 - y0)
-        left, right = (np.array([x0 + share * (x1 - x0), row]) * size for share in BOX_EYE_X)
+        left, right = (np.array([x0 + share * (x1 - x0), row]) * size - 0.5 for share in BOX_EYE_X)
     across = right - left
     apart = max(float(np.hypot(*across)), 1.0)
     scale = EYE_DISTANCE * ALIGNED_PX / apart
     cos, sin = across / apart * scale
     linear = np.array([[cos, sin], [-sin, cos]])
-    shift = np.array([ALIGNED_PX / 2, EYE_ROW * ALIGNED_PX]) - linear @ ((left + right) / 2)
+    shift = np.array([0.5, EYE_ROW]) * ALIGNED_PX - 0.5 - linear @ ((left + right) / 2)
     step = int(1 / scale)
     # Warping alone would pick single pixels out of a large face.
     reach = round(ALIGNED_PX / scale)

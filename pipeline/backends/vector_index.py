@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from lancedb.index import BTree
 from numpy.typing import NDArray
 
 BACKEND = f"lancedb {version('lancedb')}, exact"
@@ -59,7 +60,7 @@ class VectorIndex:
     def speed_up(self, column: str) -> None:
         """Index a column that filters name, once all is added."""
         self._write()
-        self._table.create_scalar_index(column)
+        self._table.create_index(column, config=BTree())
 
     def vectors(self) -> Vectors:
         """All vectors, shape (n, dimension), read from disk as they are touched."""

@@ -1,0 +1,170 @@
+"""Retrieval of references on constructed embeddings."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.stage import Row
+from pipeline.stages.candidates import CandidatesConfig, look_distance, look_histogram, reference_path, retrieve
+from schemas.tables import TABLES
+from tests.pipeline.face_pictures import collins, hopper
+from tests.pipeline.stages.test_identities import near, table, track_row
+
+
+@cache
+def _png(colour: tuple[int, int, int]) -> bytes:
+    return bytes(cv2.imencode(".png", np.full((8, 8, 3), colour, np.uint8))[1])
+
+
+PICTURES = {reference_path("a" * 64): _png((0, 0, 200)), reference_path("b" * 64): _png((200, 0, 0))}
+
+
+def _track(clip: str, number: int, person: int, seed: int, **more: Any) -> Row:
+    facts = {
+        "size": 0.3 + number,
+        "sharpness": 0.5,
+        "luma": 0.4,
+        "yaw_deg": None,
+        "reference_frame": 8,
+        "reference_box": [0.1, 0.2, 0.3, 0.4],
+        "reference_sha256": "a" * 64,
+    }
+    return track_row(clip, number, near(person, seed), **{**facts, **more})
+
+
+def _retrieved(
+    rows: list[Row], people: dict[str, str], groups: dict[str, str | None] | None = None, limit: int = 16
+) -> list[Row]:
+    identities = [{"id": track, "identity": person} for track, person in people.items()]
+    duplicates = [{"id": clip, "group": group} for clip, group in (groups or {}).items()]
+    with TemporaryDirectory() as folder:
+        found = retrieve(
+            iter([table(rows[::2]), table(rows[1::2])]),
+            identities,
+            duplicates,
+            folder=Path(folder),
+            read=PICTURES.__getitem__,
+            config=CandidatesConfig(limit=limit),
+        )
+    columns = {field.name for field in [TABLES["candidates"].schema.field("id"), *TABLES["candidates"].columns]}
+    assert all(set(row) == columns for row in found)
+    return found
+
+
+def test_the_same_source_comes_first_then_others_each_by_similarity() -> None:
+    rows = [_track(clip, 0, 0, seed) for seed, clip in enumerate(["a_1_0", "a_2_0", "b_1_0", "a_3_0", "c_1_0"])]
+    found = _retrieved(rows, {row["id"]: "p" for row in rows})
+    of_first = [row for row in found if row["clip_id"] == "a_1_0"]
+    assert [row["rank"] for row in of_first] == [0, 1, 2, 3]
+    assert [row["id"] for row in of_first] == [f"a_1_0_t0_c{rank}" for rank in range(4)]
+    assert {row["reference_clip_id"] for row in of_first[:2]} == {"a_2_0", "a_3_0"}
+    for part in (of_first[:2], of_first[2:]):
+        assert part[0]["similarity"] >= part[1]["similarity"]
+    vectors = {row["clip_id"]: np.array(row["embedding"]) for row in rows}
+    for row in found:
+        assert row["similarity"] == pytest.approx(
+            float(vectors[row["clip_id"]] @ vectors[row["reference_clip_id"]]), abs=1e-5
+        )
+
+
+def test_limit_and_unfiltered_by_similarity() -> None:
+    rows = [_track(f"a_{shot}_0", 0, shot, 0) for shot in range(6)]  # strangers by their vectors
+    people = {row["id"]: "p" for row in rows}
+    assert len(_retrieved(rows, people)) == 6 * 5
+    assert len(_retrieved(rows, people, limit=2)) == 6 * 2
+
+
+def test_a_person_seen_in_one_shot_alone_has_no_candidates() -> None:
+    rows = [_track("a_1_0", 0, 0, 0), _track("a_1_97", 0, 0, 1), _track("b_1_0", 0, 1, 0)]
+    people = {"a_1_0_t0": "p", "a_1_97_t0": "p", "b_1_0_t0": "q"}
+    assert _retrieved(rows, people) == []
+    assert _retrieved([], {}) == []
+
+
+def test_what_a_candidate_says() -> None:
+    rows = [
+        _track("a_1_0", 0, 0, 0, luma=0.5, yaw_deg=-20.0),
+        _track("b_1_0", 1, 0, 1, luma=0.3, yaw_deg=15.0, reference_sha256="b" * 64),
+        _track("c_1_0", 0, 0, 2, luma=None),
+    ]
+    people = {row["id"]: "p" for row in rows}
+    found = {(row["clip_id"], row["reference_clip_id"]): row for row in _retrieved(rows, people)}
+    row = found["a_1_0", "b_1_0"]
+    assert row["differs"]["pose_deg"] == pytest.approx(35)
+    assert row["differs"]["light"] == pytest.approx(0.2)
+    assert row["differs"]["look"] == pytest.approx(1)  # red and blue
+    assert (row["file"], row["reference_track"]) == (f"media/references/bb/{'b' * 64}.png", 1)
+    assert (row["frame"], row["size"]) == (8, pytest.approx(1.3))
+    assert row["box"] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    other = found["a_1_0", "c_1_0"]["differs"]
+    assert (other["pose_deg"], other["light"], other["look"]) == (None, None, pytest.approx(0, abs=1e-3))
+
+
+places = st.tuples(
+    st.sampled_from("ab"), st.integers(0, 3), st.integers(0, 1), st.integers(0, 1), st.sampled_from([None, "g", "h"])
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(places, max_size=10, unique_by=lambda place: place[:4]))
+def test_no_reference_is_oneself_ones_shot_a_copy_or_somebody_else(
+    drawn: list[tuple[str, int, int, int, str | None]],
+) -> None:
+    # Two people mixed in every source and shot; clips of one shot; groups of copies.
+    groups = {f"{source}_{shot}_{part}": group for source, shot, part, _, group in drawn}
+    rows = [_track(f"{source}_{shot}_{part}", person, person, shot) for source, shot, part, person, _ in drawn]
+    people = {row["id"]: f"p{row['track']}" for row in rows}
+    known = {row["id"]: row for row in rows}
+    found = _retrieved(rows, people, groups)
+    pairs = set()
+    for row in found:
+        track = known[f"{row['clip_id']}_t{row['track']}"]
+        other = known[f"{row['reference_clip_id']}_t{row['reference_track']}"]
+        pairs.add((track["id"], other["id"]))
+        assert people[track["id"]] == people[other["id"]]
+        assert track["shot_id"] != other["shot_id"]
+        assert groups[track["clip_id"]] is None or groups[track["clip_id"]] != groups[other["clip_id"]]
+    assert len(pairs) == len(found)
+    # And nothing that would do is left out.
+    for track in rows:
+        for other in rows:
+            copies = groups[track["clip_id"]] is not None and groups[track["clip_id"]] == groups[other["clip_id"]]
+            fits = people[track["id"]] == people[other["id"]] and track["shot_id"] != other["shot_id"] and not copies
+            assert ((track["id"], other["id"]) in pairs) == fits
+
+
+def test_two_people_mixed_in_one_source_from_vectors_to_references() -> None:
+    from pipeline.stages.identities import IdentitiesConfig, cluster
+
+    rows = [_track(f"a_{shot}_0", person, person, 10 * shot) for shot in range(5) for person in (0, 1)]
+    with TemporaryDirectory() as folder:
+        identities = cluster([table(rows)], descriptor="classical", folder=Path(folder), config=IdentitiesConfig())
+    found = _retrieved(rows, {row["id"]: row["identity"] for row in identities})
+    assert len(found) == 2 * 5 * 4
+    assert all(row["track"] == row["reference_track"] for row in found)
+
+
+def test_look_distance_of_pictures() -> None:
+    one, other = (bytes(cv2.imencode(".png", picture[..., ::-1])[1]) for picture in (collins(), hopper()))
+    assert look_distance(look_histogram(one), look_histogram(one)) == pytest.approx(0, abs=1e-3)
+    apart = look_distance(look_histogram(one), look_histogram(other))
+    assert 0.3 < apart < 1
+    soft = bytes(cv2.imencode(".png", cv2.GaussianBlur(collins()[..., ::-1], (0, 0), 1.5))[1])
+    assert look_distance(look_histogram(one), look_histogram(soft)) < 0.4 * apart
+    with pytest.raises(ValueError, match="cannot be read"):
+        look_histogram(b"not a picture")
+
+
+def test_rows_fit_the_table() -> None:
+    rows = [_track("a_1_0", 0, 0, 0), _track("b_1_0", 0, 0, 1)]
+    found = _retrieved(rows, {row["id"]: "p" for row in rows})
+    for name in found[0]:
+        pa.array([row[name] for row in found], TABLES["candidates"].schema.field(name).type)
