@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import CurateConfig
-from pipeline.decide.config import DecideConfig
+from pipeline.decide.config import DecideConfig, ReferenceBounds
 from pipeline.engine.decide_again import decide_again
 from pipeline.engine.rows import completed, unmeasured
 from pipeline.stage import Inapplicable, Unmeasurable
@@ -15,17 +15,19 @@ from pipeline.store.parts import part_path, write_part
 from pipeline.store.snapshots import commit, latest
 from tests.pipeline.synthetic_run import ABOUT, FakeClip, write_synthetic_run
 
-KEPT = FakeClip(source=1, start_s=1)
-BLURRED = FakeClip(source=1, start_s=3, quality={"sharpness": 0.01})
-UNLIT = FakeClip(source=1, start_s=4, quality={"luma": None, "error": "the picture has no light"})
-LATE = FakeClip(source=1, start_s=10, sync={"offset_frames": 8})
-COPY = FakeClip(source=2, start_s=1, group="g", quality={"sharpness": 0.3})
-BEST = FakeClip(source=2, start_s=5, group="g", quality={"sharpness": 0.6})
+# The two of this person are each other's reference.
+KEPT = FakeClip(source=1, start_s=1, person="p_pair", similarity=0.7)
+BLURRED = FakeClip(source=1, start_s=3, similarity=0.7, quality={"sharpness": 0.01})
+UNLIT = FakeClip(source=1, start_s=4, similarity=0.7, quality={"luma": None, "error": "the picture has no light"})
+LATE = FakeClip(source=1, start_s=10, person="p_pair", similarity=0.7, sync={"offset_frames": 8})
+COPY = FakeClip(source=2, start_s=1, similarity=0.7, group="g", quality={"sharpness": 0.3})
+BEST = FakeClip(source=2, start_s=5, similarity=0.7, group="g", quality={"sharpness": 0.6})
 CLIPS = [KEPT, BLURRED, UNLIT, LATE, COPY, BEST]
 
 RULES = DecideConfig(
     subject=("quality.sharpness >= 0.2", "quality.luma <= 0.9", "references.count >= 1"),
     sync=("speech.ratio >= 0.5", "abs(sync.offset_frames) <= 3"),
+    references=ReferenceBounds(lower=0.5, upper=0.9),
 )
 
 HOSTILE_SOURCE = "f" * 16

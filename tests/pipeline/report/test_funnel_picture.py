@@ -32,7 +32,7 @@ def made(passed: int, failed: int, unknown: int, rule: str = "quality.sharpness 
 def test_lengths_are_in_proportion() -> None:
     bar = draw(made(60, 30, 10), WIDE).sections[1].bars[0]
     assert [part.kind for part in bar.parts] == ["passed", "failed", "unknown"]
-    assert [part.width for part in bar.parts] == pytest.approx([240 - 2 * GAP, 120, 40])
+    assert [part.width for part in bar.parts] == pytest.approx([186 - 2 * GAP, 93, 31])
     assert bar.counts == "60 passed · 30 failed · 10 unknown"
 
 
@@ -54,7 +54,7 @@ def test_sections_say_what_was_kept_and_nobody_came_this_far() -> None:
         "4 clips kept in it alone, 1.50 h",
         "1 clip kept in it, 36.0 s",
     ]
-    assert picture.sections[0].bars[0].counts == "2 passed · 1 failed"
+    assert picture.sections[0].bars[0].counts == "2 read · 1 failed"
     assert picture.sections[1].bars[0].counts == "no clip came this far"
 
 
