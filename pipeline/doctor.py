@@ -11,6 +11,7 @@ from rich.table import Table
 from pipeline.console import console
 
 CORE = ("torch", "ray", "av", "opencv-python-headless", "scenedetect-headless", "silero-vad", "onnxruntime", "lancedb")
+MISSING = "missing"
 DEMO = ("scikit-image", "matplotlib")
 
 LATER = {
@@ -42,6 +43,7 @@ def examine() -> list[Finding]:
     import torch
 
     findings = [_package(name, "pip install humo") for name in CORE]
+    ready = all(finding.state != MISSING for finding in findings)
     findings += [_package(name, "pip install 'humo[demo]', for the demo film only") for name in DEMO]
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -51,7 +53,7 @@ def examine() -> list[Finding]:
         Finding(what="memory", state=f"{memory:.0f} GiB", advice=""),
         Finding(what="disk here", state=f"{free:.0f} GiB free", advice=""),
         Finding(what="accelerator", state=gpu, advice="" if gpu != "none" else "not needed by the local profile"),
-        Finding(what="profile local", state="ready", advice="the default"),
+        Finding(what="profile local", state="ready" if ready else "not ready", advice="the default"),
     ]
     findings += [
         Finding(what=f"profile gpu: {need}", state="not in this version", advice=backend)
@@ -72,4 +74,4 @@ def _package(name: str, advice: str) -> Finding:
     try:
         return Finding(what=name, state=version(name), advice="")
     except PackageNotFoundError:
-        return Finding(what=name, state="missing", advice=advice)
+        return Finding(what=name, state=MISSING, advice=advice)

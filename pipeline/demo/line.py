@@ -3,7 +3,6 @@
 Training and generation are reached through the command line, as a user reaches them: this package imports neither.
 """
 
-import json
 import tarfile
 import time
 from collections.abc import Iterator
@@ -13,7 +12,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from rich.table import Table
 
+from pipeline.config import CurateConfig
 from pipeline.console import console
+from pipeline.decide.funnel import funnel
 from pipeline.demo.check import judge
 from pipeline.demo.film import render_film
 from pipeline.demo.truth import TRUTH_FILE, read_truth
@@ -90,9 +91,11 @@ def _prompt(run: Path, folder: Path) -> tuple[str, Path, Path]:
 
 
 def _close(out: Path, video: Path, seconds: float) -> None:
-    counts = json.loads((out / "run" / "shards" / "manifest.json").read_text())["counts"]
+    files = Files(str(out / "run"))
+    found = funnel(Relations(files, latest(files)), CurateConfig().decide)
+    kept = f"{found.kept['sync']} kept in the sync tier, {found.kept['subject']} in the subject tier only"
     table = Table(title=f"Done in {seconds:.0f} s", title_justify="left", show_header=False)
-    table.add_row("kept", f"{counts['sync']} clips in the sync tier, {counts['subject']} in the subject tier only")
+    table.add_row("funnel", f"{found.sources} files, {found.shots} shots, {found.clips} clips, {kept}")
     table.add_row("film and truth table", f"{out}/film, {out}/film/{TRUTH_FILE}")
     table.add_row("run", f"{out}/run")
     table.add_row("shards", f"{out}/run/shards/manifest.json")
