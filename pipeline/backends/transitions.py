@@ -32,6 +32,12 @@ STEP_US = 30_000
 REMEMBERED_STEPS = 96
 BLANK_MEAN, BLANK_SPREAD = 12.0, 6.0
 """A blank picture is darker than this on average and varies less than this (0..255)."""
+LEAST_LIT = 0.3
+"""Share of the picture that must be lit for a dissolve to be told from things that move in the dark."""
+LINE_SPREAD = 0.5
+"""Share of the picture that a dissolve changes at least."""
+STILL_SHARE = 0.85
+"""What moves most in the shots on either side, a mouth or a hand, is left out of the residual: 15 % of the cells."""
 LEAST_WAY = 10.0
 """Least root mean square difference (0..255) between the ends of a window."""
 SHORT_BLANK_US = 1_000_000
@@ -225,16 +231,33 @@ class TransitionFinder:
 
 
 @dataclass(frozen=True)
+class _End:
+    """One end of a window: brightness and its spread over the lit cells."""
+
+    mean: float
+    spread: float
+    lit: float
+    """Share of the picture that is lit at either end."""
+
+    @property
+    def blank(self) -> bool:
+        """Black, or one tone that fills the picture, bars aside."""
+        return self.spread < BLANK_SPREAD and (self.mean < _LIT or self.lit > 0.6)
+
+
+@dataclass(frozen=True)
 class _Line:
     residual: float
     likeness: float
-    spreads: tuple[float, float]
+    old: _End
+    new: _End
 
     def kind(self, likeness: float) -> Kind | None:
-        low, high = sorted(self.spreads)
-        if low < BLANK_SPREAD:
-            return "fade" if high > 2 * BLANK_SPREAD else None
-        return "dissolve" if self.likeness < likeness else None
+        flat, structured = sorted((self.old, self.new), key=lambda end: end.spread)
+        if flat.blank and structured.spread > 2 * BLANK_SPREAD:
+            return "fade"
+        told = flat.spread >= BLANK_SPREAD and flat.lit >= LEAST_LIT
+        return "dissolve" if told and self.likeness < likeness else None
 
 
 def _line(steps: deque[_Seen], start: int, end: int) -> _Line | None:
@@ -249,7 +272,7 @@ def _line(steps: deque[_Seen], start: int, end: int) -> _Line | None:
         return None
     heading[~lit] = 0.0
     length = float(heading @ heading)
-    if length < LEAST_WAY**2 * cells:
+    if length < LEAST_WAY**2 * cells or np.count_nonzero(np.abs(heading) > _CHANGED) < LINE_SPREAD * cells:
         return None
     residual = 0.0
     at = 0.0
@@ -259,14 +282,16 @@ def _line(steps: deque[_Seen], start: int, end: int) -> _Line | None:
         if share - at < 0.1:
             return None
         at = share
-        off = (way - share * heading)[lit]
+        off = np.sort(np.abs((way - share * heading)[lit]))[: round(STILL_SHARE * cells)]
         residual = max(residual, float(np.sqrt(float(off @ off) / length)))
     if 1 - at < 0.1:
         return None
-    a, b = old[lit] - old[lit].mean(), new[lit] - new[lit].mean()
-    spread_a, spread_b = float(np.sqrt(a @ a / cells)), float(np.sqrt(b @ b / cells))
-    likeness = float(a @ b) / cells / max(spread_a * spread_b, 1.0)
-    return _Line(residual, likeness, (spread_a, spread_b))
+    ends: list[_End] = []
+    for luma in (old[lit], new[lit]):
+        ends.append(_End(mean=float(luma.mean()), spread=float(luma.std()), lit=cells / lit.size))
+    a, b = old[lit] - ends[0].mean, new[lit] - ends[1].mean
+    likeness = float(a @ b) / cells / max(ends[0].spread * ends[1].spread, 1.0)
+    return _Line(residual, likeness, *ends)
 
 
 def _spread(difference: Thumb, luma: Thumb) -> float:

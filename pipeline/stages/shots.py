@@ -50,7 +50,7 @@ class ShotsConfig(Configuration):
         default=0.13, ge=0, le=0.5, description="A picture that comes back within this time was hidden by a flash"
     )
     line_residual: float = Field(
-        default=0.25, gt=0, lt=1, description="Greatest distance of a dissolve's pictures from the mix of its two ends"
+        default=0.15, gt=0, lt=1, description="Greatest distance of a dissolve's pictures from the mix of its two ends"
     )
     likeness: float = Field(
         default=0.55, gt=0, lt=1, description="Greatest correlation between the two ends; above it is one shot moving"
