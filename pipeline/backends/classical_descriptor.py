@@ -57,7 +57,7 @@ def _gradients(face_hw: NDArray[np.uint8]) -> NDArray[np.float32]:
         layers.append(
             cv2.resize(_blurred(near * strength, cell / 3.5), (GRADIENT_CELLS,) * 2, interpolation=cv2.INTER_AREA)
         )
-    cells = np.ascontiguousarray(np.stack(layers, axis=-1))
+    cells = np.ascontiguousarray(np.stack(layers, axis=-1), dtype=np.float32)
     around = np.sqrt((_blurred(cells, 1.0) ** 2).sum(axis=-1, keepdims=True)) + 1e-3 * float(cells.max())
     cells = np.minimum(cells / np.maximum(around, 1e-9), CLIP)
     return unit((cells - cells.mean()).ravel())

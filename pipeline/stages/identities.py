@@ -24,7 +24,7 @@ class IdentitiesConfig(Configuration):
     """When two tracks are one person. Similarity is the cosine of their identity descriptors."""
 
     classical: float = Field(
-        default=0.86, ge=-1, le=1, description="Least similarity with the descriptor classical, which is weak"
+        default=0.87, ge=-1, le=1, description="Least similarity with the descriptor classical, which is weak"
     )
     sface: float = Field(default=0.363, ge=-1, le=1, description="Least similarity with the descriptor sface")
     neighbours: int = Field(default=32, ge=2, description="Most similar tracks that each track is compared with")
