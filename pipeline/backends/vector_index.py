@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from lancedb.index import BTree
 from numpy.typing import NDArray
 
 BACKEND = f"lancedb {version('lancedb')}, exact"
@@ -59,6 +58,8 @@ class VectorIndex:
 
     def speed_up(self, column: str) -> None:
         """Index a column that filters name, once all is added."""
+        from lancedb.index import BTree
+
         self._write()
         self._table.create_index(column, config=BTree())
 
