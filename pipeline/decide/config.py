@@ -21,7 +21,7 @@ SYNC_RULES = (
 
 BOUNDS = {
     # Grey face crops hardly see the look, so that only frames of one and the same picture come this close.
-    "classical": (0.84, 0.99),
+    "classical": (0.85, 0.985),
     "sface": (0.363, 0.92),
 }
 """Descriptor -> lower and upper bound of similarity where the configuration gives none: scales differ."""
