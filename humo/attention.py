@@ -1,7 +1,10 @@
-"""The three attentions of a block. All softmax attention passes through `attend`, the one place for faster kernels.
+"""The three attentions of a block. All softmax attention passes through `Attention.kernel`, the one place for others.
 
 Module and parameter names are those of the released checkpoints.
 """
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -10,10 +13,19 @@ from humo.layers import LayerNorm, Linear, RMSNorm
 from humo.rope import rotate
 
 Rotary = tuple[Tensor, Tensor]
+Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Unmasked softmax attention: queries, keys, values, (batch, tokens, heads, head width) each, to the queries' shape."""
+
+
+class KeysValues(NamedTuple):
+    """Normed keys and plain values, (batch, ..., tokens, heads, head width)."""
+
+    keys: Tensor
+    values: Tensor
 
 
 def attend(q_blhd: Tensor, k_bmhd: Tensor, v_bmhd: Tensor) -> Tensor:
-    """Unmasked softmax attention in the values' type; (batch, queries, heads, head width) in and out."""
+    """The default kernel: torch's own choice, in the values' type."""
     q, k, v = (x.to(v_bmhd.dtype).transpose(1, 2) for x in (q_blhd, k_bmhd, v_bmhd))
     return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
 
@@ -32,6 +44,7 @@ class Attention(nn.Module):
         super().__init__()
         source_width = width if source_width is None else source_width
         self.heads = heads
+        self.kernel: Kernel = attend
         self.q = Linear(width, width)
         self.k = Linear(source_width, width)
         self.v = Linear(source_width, width)
@@ -43,17 +56,17 @@ class Attention(nn.Module):
         """Normed queries, (batch, tokens, heads, head width)."""
         return self._split(self.norm_q(self.q(x_blc)))
 
-    def keys_values(self, source_bmc: Tensor) -> tuple[Tensor, Tensor]:
-        """Normed keys and plain values, (batch, tokens, heads, head width)."""
-        return self._split(self.norm_k(self.k(source_bmc))), self._split(self.v(source_bmc))
+    def keys_values(self, source: Tensor) -> KeysValues:
+        """Of (batch, ..., tokens, channels)."""
+        return KeysValues(self._split(self.norm_k(self.k(source))), self._split(self.v(source)))
 
     def output(self, mixed_blhd: Tensor) -> Tensor:
         """(batch, tokens, heads, head width) to (batch, tokens, width)."""
         projected: Tensor = self.o(mixed_blhd.flatten(2))
         return projected
 
-    def _split(self, x_blc: Tensor) -> Tensor:
-        return x_blc.view(*x_blc.shape[:2], self.heads, -1)
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:-1], self.heads, -1)
 
 
 class SelfAttention(Attention):
@@ -62,27 +75,27 @@ class SelfAttention(Attention):
     def forward(self, x_blc: Tensor, rotary: Rotary) -> Tensor:
         """(batch, tokens, width) in and out."""
         keys, values = self.keys_values(x_blc)
-        return self.output(attend(rotate(self.queries(x_blc), *rotary), rotate(keys, *rotary), values))
+        mixed = self.kernel(rotate(self.queries(x_blc), *rotary), rotate(keys, *rotary), values)
+        return self.output(mixed)
 
 
 class TextAttention(Attention):
     """Every token sees every text token, the zero-padded ones included (official code)."""
 
-    def forward(self, x_blc: Tensor, text_bmc: Tensor) -> Tensor:
-        """(batch, tokens, width) and (batch, text tokens, width) to (batch, tokens, width)."""
-        return self.output(attend(self.queries(x_blc), *self.keys_values(text_bmc)))
+    def forward(self, x_blc: Tensor, text_bmhd: KeysValues) -> Tensor:
+        """(batch, tokens, width) and the text's keys and values to (batch, tokens, width)."""
+        return self.output(self.kernel(self.queries(x_blc), *text_bmhd))
 
 
 class AudioAttention(Attention):
     """The tokens of one latent frame see that frame's audio tokens and no others. No positions, no mask."""
 
-    def forward(self, x_blc: Tensor, audio_bfnc: Tensor) -> Tensor:
-        """(batch, frames * tokens a frame, width) and (batch, frames, audio tokens, audio width) to the former."""
-        batch, frames = audio_bfnc.shape[:2]
+    def forward(self, x_blc: Tensor, audio_bfnhd: KeysValues) -> Tensor:
+        """(batch, frames * tokens a frame, width) and the audio's keys and values, by frame, to the former's shape."""
         queries = self.queries(x_blc)
-        by_frame = queries.reshape(batch * frames, -1, *queries.shape[2:])
-        mixed = attend(by_frame, *self.keys_values(audio_bfnc.flatten(0, 1)))
-        return self.output(mixed.reshape(queries.shape))
+        keys, values = (x.flatten(0, 1) for x in audio_bfnhd)
+        by_frame = queries.reshape(len(keys), -1, *queries.shape[2:])
+        return self.output(self.kernel(by_frame, keys, values).reshape(queries.shape))
 
 
 class AudioLayer(nn.Module):
@@ -93,7 +106,14 @@ class AudioLayer(nn.Module):
         self.audio_cross_attn = AudioAttention(width, heads, eps, audio_width)
         self.norm1_audio = LayerNorm(width, eps)
 
-    def forward(self, x_blc: Tensor, audio_bfnc: Tensor) -> Tensor:
+    def forward(self, x_blc: Tensor, audio_bfnhd: KeysValues) -> Tensor:
         """Same shape as `x_blc`."""
-        heard: Tensor = self.audio_cross_attn(self.norm1_audio(x_blc), audio_bfnc)
+        heard: Tensor = self.audio_cross_attn(self.norm1_audio(x_blc), audio_bfnhd)
         return x_blc + heard
+
+
+def use_kernel(model: nn.Module, kernel: Kernel) -> None:
+    """Compute every attention of the model by this kernel, such as a FlashAttention."""
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.kernel = kernel

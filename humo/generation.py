@@ -10,8 +10,10 @@ from torch import Tensor
 
 from humo.conditions.audio import null_audio
 from humo.conditions.reference import extend_zero_condition, null_reference
-from humo.guidance import Guidance, Mode, Pass
-from humo.transformer import HuMoOutput, HuMoTransformer
+from humo.guidance import Guidance, Mode
+from humo.memory import passes_that_fit
+from humo.passes import Choice, Passes
+from humo.transformer import HuMoTransformer
 
 HIGHEST_SIGMA = 0.999
 
@@ -44,6 +46,7 @@ def sample(
     shift: float,
     guidance: Guidance,
     on_step: OnStep | None = None,
+    at_once: int | None = None,
 ) -> Tensor:
     """Sample video latents.
 
@@ -62,6 +65,8 @@ def sample(
         shift: of the noise schedule; 5 in the official code.
         guidance: how the passes are mixed.
         on_step: told after each step.
+        at_once: passes of a step that run as one batch; as many as the device's memory has room for when None. The
+            results are equal but for rounding.
 
     Returns:
         Latents (batch, channels, T, height, width) in float32, the reference frames dropped.
@@ -70,26 +75,23 @@ def sample(
     if zero_condition is not None:
         zero_condition = extend_zero_condition(zero_condition, noise.shape[2]).expand(batch, -1, -1, -1, -1)
     no_reference = null_reference(reference, form=model.form, zero_condition_bcthw=zero_condition)
-    no_audio = null_audio(audio_windows)
-
-    def velocity(latents: Tensor, timestep: Tensor, name: Pass) -> Tensor:
-        output: HuMoOutput = model(
-            latents,
-            timestep.expand(batch),
-            text_bld=text if "T" in name else text_negative,
-            audio_windows_btwgc=audio_windows if "A" in name else no_audio,
-            reference_bcrhw=reference if "I" in name else no_reference,
-            zero_condition_bcthw=zero_condition,
-        )
-        return output.velocity_bcthw
-
+    if at_once is None:
+        at_once = passes_that_fit(model, latents_shape=noise.shape, device=device)
+    passes = Passes(
+        model,
+        texts=Choice(text, text_negative),
+        audios=Choice(audio_windows, null_audio(audio_windows)),
+        references=Choice(reference, no_reference),
+        zero_condition=zero_condition,
+        at_once=at_once,
+    )
     scheduler = sampler(steps=steps, shift=shift, device=device)
     latents = noise.float()
     for index, timestep in enumerate(scheduler.timesteps):
         weights = guidance.weights(mode, float(timestep))
         guided = torch.zeros_like(latents)
-        for name, weight in weights.items():
-            guided += weight * velocity(latents, timestep, name)
+        for name, velocity in passes.velocities(latents, timestep, tuple(weights)):
+            guided += weights[name] * velocity
         latents = scheduler.step(guided, timestep, latents, return_dict=False)[0]
         if on_step is not None:
             on_step(index + 1, len(scheduler.timesteps))

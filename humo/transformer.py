@@ -3,6 +3,7 @@
 Parameter names are those of the released checkpoints (Wan's original ones), plus `mask_predictor.*` for training.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -12,7 +13,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from humo.attention import AudioLayer, Rotary, SelfAttention, TextAttention
+from humo.attention import AudioLayer, KeysValues, Rotary, SelfAttention, TextAttention
 from humo.audio_projection import AudioProjection
 from humo.layers import Float32Linear, LayerNorm, Linear
 from humo.mask_predictor import MaskPredictor
@@ -58,6 +59,20 @@ def timestep_features(timestep_b: Tensor, width: int) -> Tensor:
     return torch.cat((angles.cos(), angles.sin()), dim=-1).float()
 
 
+@dataclass
+class Memory:
+    """What does not change from step to step: each part that is None is filled by the next forward pass.
+
+    Use a part for one text, one audio and one size only: a pass that has it does not look at its conditions again.
+    """
+
+    text: list[KeysValues] | None = None
+    """Of every block."""
+    audio: list[KeysValues] | None = None
+    """Of every block."""
+    rotary: Rotary | None = None
+
+
 class Block(nn.Module):
     """Modulated self-attention, text attention, audio attention, modulated feed-forward, in this order.
 
@@ -76,15 +91,37 @@ class Block(nn.Module):
         self.audio_cross_attn_wrapper = AudioLayer(width, heads, eps, audio_width)
 
     def forward(
-        self, x_blc: Tensor, time_b6c: Tensor, rotary: Rotary, text_bmc: Tensor, audio_bfnc: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """The new residual stream, and the stream as it was after audio attention (for the mask predictor)."""
+        self,
+        x_blc: Tensor,
+        time_b6c: Tensor,
+        rotary: Rotary,
+        text: Tensor | KeysValues,
+        audio: Tensor | KeysValues | None,
+    ) -> tuple[Tensor, Tensor, KeysValues, KeysValues | None]:
+        """One block.
+
+        Args:
+            x_blc: the residual stream.
+            time_b6c: of the timestep; a batch of one counts for all samples.
+            rotary: of the grid of tokens.
+            text: embedded text, (batch, text tokens, width), or what this block made of it before.
+            audio: audio tokens, (batch, frames, audio tokens, audio width), or what this block made of them; or None.
+
+        Returns:
+            The new residual stream; the stream as it was after audio attention (for the mask predictor); the keys and
+            values of text and audio, which depend on neither the timestep nor the stream.
+        """
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (self.modulation.float() + time_b6c).chunk(6, dim=1)
+        if not isinstance(text, KeysValues):
+            text = self.cross_attn.keys_values(text)
+        if audio is not None and not isinstance(audio, KeysValues):
+            audio = self.audio_cross_attn_wrapper.audio_cross_attn.keys_values(audio)
         x_blc = x_blc + self.self_attn(self.norm1(x_blc) * (1 + scale_a) + shift_a, rotary) * gate_a
-        x_blc = x_blc + self.cross_attn(self.norm3(x_blc), text_bmc)
-        if audio_bfnc is not None:
-            x_blc = self.audio_cross_attn_wrapper(x_blc, audio_bfnc)
-        return x_blc + self.ffn(self.norm2(x_blc) * (1 + scale_f) + shift_f) * gate_f, x_blc
+        x_blc = x_blc + self.cross_attn(self.norm3(x_blc), text)
+        if audio is not None:
+            x_blc = self.audio_cross_attn_wrapper(x_blc, audio)
+        new_blc = x_blc + self.ffn(self.norm2(x_blc) * (1 + scale_f) + shift_f) * gate_f
+        return new_blc, x_blc, text, audio
 
 
 class Head(nn.Module):
@@ -213,13 +250,14 @@ class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         reference_bcrhw: Tensor,
         zero_condition_bcthw: Tensor | None = None,
         return_mask_logits: bool = False,
+        memory: Memory | None = None,
     ) -> HuMoOutput:
         """One pass.
 
         Args:
             latents_bcthw: noisy latents of the T video and R reference frames, (batch, channels, T+R, height, width) in
                 latent pixels (1/8 of the video's); height and width even.
-            timestep_b: 0 (clean) .. 1000 (noise), (batch,), integer or float.
+            timestep_b: 0 (clean) .. 1000 (noise), (batch,) or (1,) for all, integer or float.
             text_bld: text features, (batch, up to `text_length` tokens, `text_dim`).
             audio_windows_btwgc: (batch, T or T+R, window, groups, channels); missing reference windows are zeros.
                 "No audio" is zeros. None switches the audio layers off altogether, which is the plain Wan backbone.
@@ -228,6 +266,7 @@ class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             zero_condition_bcthw: form `channels` only: latents of a grey video (the released zero_vae), (batch,
                 channels, at least T, height, width); the first T frames are used.
             return_mask_logits: also run the mask predictor.
+            memory: filled here, or filled before by the same conditions; see `Memory`.
 
         Raises:
             ValueError: form `channels` without a zero condition, more text tokens than `text_length`, more audio
@@ -242,21 +281,33 @@ class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
         time_bc = self.time_embedding(timestep_features(timestep_b, self.freq_dim))
         time_b6c = self.time_projection(time_bc).view(len(time_bc), 6, -1)
-        text_bmc = self._embed_text(text_bld)
-        audio_bfnc = None if audio_windows_btwgc is None else self._embed_audio(audio_windows_btwgc, frames)
-        rotary = rotary_angles(grid, self.head_width, x_blc.device)
+        known = Memory() if memory is None else memory
+        text: Sequence[Tensor | KeysValues] = known.text or [self._embed_text(text_bld)] * len(self.blocks)
+        audio: Sequence[Tensor | KeysValues | None] | None = known.audio
+        if audio is None:
+            tokens = None if audio_windows_btwgc is None else self._embed_audio(audio_windows_btwgc, frames)
+            audio = [tokens] * len(self.blocks)
+        rotary = known.rotary or rotary_angles(grid, self.head_width, x_blc.device)
 
         first_masked = len(self.blocks) - self.mask_blocks
         mask_logits: list[Tensor] = []
+        text_made: list[KeysValues] = []
+        audio_made: list[KeysValues] = []
         for index, block in enumerate(self.blocks):
-            arguments = (x_blc, time_b6c, rotary, text_bmc, audio_bfnc)
+            arguments = (x_blc, time_b6c, rotary, text[index], audio[index])
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x_blc, heard_blc = checkpoint(block, *arguments, use_reentrant=False)
+                x_blc, heard_blc, text_kv, audio_kv = checkpoint(block, *arguments, use_reentrant=False)
             else:
-                x_blc, heard_blc = block(*arguments)
+                x_blc, heard_blc, text_kv, audio_kv = block(*arguments)
+            if memory is not None:
+                text_made.append(text_kv)
+                audio_made.append(audio_kv)
             if return_mask_logits and index >= first_masked:
                 mask_logits.append(self.mask_predictor(heard_blc))
 
+        if memory is not None:
+            memory.text, memory.rotary = text_made, rotary
+            memory.audio = None if audio_windows_btwgc is None else audio_made
         velocity_bld = self.head(x_blc, time_bc)
         mask_logits_bthw = None
         if return_mask_logits:

@@ -168,8 +168,9 @@ def test_audio_of_one_latent_frame_reaches_only_its_own_tokens_in_one_layer() ->
     audio = torch.randn(1, frames, 3, 16)
     changed = audio.clone()
     changed[0, 2] += 1
+    keys_values = layer.audio_cross_attn.keys_values
     with torch.no_grad():
-        moved = (layer(x, audio) != layer(x, changed)).any(-1).view(frames, tokens)
+        moved = (layer(x, keys_values(audio)) != layer(x, keys_values(changed))).any(-1).view(frames, tokens)
     assert moved[2].all()
     assert moved.sum() == tokens
 
