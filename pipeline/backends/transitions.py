@@ -28,6 +28,7 @@ THUMB_SIDE = 32
 WINDOWS = (8, 12, 16, 24, 32)
 """Lengths in steps at which gradual change is looked for; a step is a picture, or 1/30 s where pictures come faster.
 The longer ones are tried at every other step."""
+LONGEST_FOR_WINDOW = 3
 STEP_US = 30_000
 REMEMBERED_STEPS = 96
 BLANK_MEAN, BLANK_SPREAD = 12.0, 6.0
@@ -82,6 +83,33 @@ class _Seen:
     """Mean absolute change since the picture before."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Gradual:
+    first: int
+    last: int
+    kind: Kind
+    window: int
+    """The shortest window that it was found in, in steps."""
+    headings: tuple[Thumb, Thumb]
+    """The way the pictures went (unit length) in the first and in the last window that it was found in."""
+
+    def joined(self, earlier: "_Gradual") -> "_Gradual":
+        return _Gradual(
+            first=min(self.first, earlier.first),
+            last=max(self.last, earlier.last),
+            kind="fade" if "fade" in (self.kind, earlier.kind) else "dissolve",
+            window=min(self.window, earlier.window),
+            headings=(earlier.headings[0], self.headings[1]),
+        )
+
+    def is_pan(self, pictures_per_step: float) -> bool:
+        """A dissolve goes one way, and its greater part lies in a window whose ends are unlike. Over soft structure a
+        pan looks like one for as long as a window, but goes on and changes its way."""
+        turned = float(self.headings[0] @ self.headings[1]) < 0.5
+        longest = LONGEST_FOR_WINDOW * self.window * pictures_per_step
+        return self.kind == "dissolve" and turned and self.last - self.first > longest
+
+
 class TransitionFinder:
     """Takes a source's pictures one by one, in bounded memory, and tells its transitions at the end."""
 
@@ -97,7 +125,7 @@ class TransitionFinder:
         self._steps_seen = 0
         self._pending: list[int] = []
         self._cuts: list[int] = []
-        self._gradual: list[Transition] = []
+        self._gradual: list[_Gradual] = []
         self._blanks: list[list[int]] = []
         self._blank_since_us = 0
 
@@ -122,7 +150,10 @@ class TransitionFinder:
     def finish(self) -> list[Transition]:
         """All transitions in order; none overlaps another."""
         self._settle_cuts(None)
-        found = [*self._gradual, *self._blank_transitions()]
+        per_step = self._count / max(self._steps_seen, 1)
+        self._gradual = [each for each in self._gradual if not each.is_pan(per_step)]
+        found = [Transition(first=each.first, last=each.last, kind=each.kind) for each in self._gradual]
+        found += self._blank_transitions()
         inside = [(each.first - 2, each.last + 2) for each in found]
         cuts = [cut for cut in self._cuts if not any(first <= cut <= last for first, last in inside)]
         found += [Transition(first=cut, last=cut, kind="cut") for cut in cuts]
@@ -175,20 +206,25 @@ class TransitionFinder:
             if length > end:
                 break
             line = _line(steps, end - length, end)
-            if line is None:
+            if line is None or line.residual >= self._sensitivity.line_residual:
                 continue
-            residual, kind = line.residual, line.kind(self._sensitivity.likeness)
-            if kind and residual < self._sensitivity.line_residual and (best is None or residual < best[0]):
-                best = (residual, end - length, kind)
-        if best is not None:
-            self._gradual.append(self._extent(best[1], end, best[2]))
-            self._gradual = _merged(self._gradual)
+            kind = line.kind(self._sensitivity.likeness)
+            if kind and (best is None or line.residual < best[0]):
+                best = (line.residual, length, kind)
+        if best is None:
+            return
+        _, length, kind = best
+        first, last, heading = self._extent(end - length, end)
+        found = _Gradual(first, last, kind, length, (heading, heading))
+        while self._gradual and first <= self._gradual[-1].last:
+            found = found.joined(self._gradual.pop())
+        self._gradual.append(found)
 
-    def _extent(self, start: int, end: int, kind: Kind) -> Transition:
+    def _extent(self, start: int, end: int) -> tuple[int, int, Thumb]:
         """Walk outwards from the window's middle for as long as pictures go on from its one end to the other."""
         steps = list(self._steps)
         heading = steps[end].luma - steps[start].luma
-        heading /= float(heading @ heading)
+        heading /= float(np.linalg.norm(heading))
         speed = np.diff(np.stack([each.luma for each in steps]) @ heading)
         # speed[k] is the way from step k to k + 1.
         quarter = (end - start) // 4
@@ -205,7 +241,7 @@ class TransitionFinder:
                 right = at
             elif at - right >= 2:
                 break
-        return Transition(first=steps[left].index + 1, last=steps[right + 1].index, kind=kind)
+        return steps[left].index + 1, steps[right + 1].index, heading
 
     def _note_blank(self, seen: _Seen) -> None:
         if float(seen.luma.mean()) >= BLANK_MEAN or float(seen.luma.std()) >= BLANK_SPREAD:
