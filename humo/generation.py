@@ -14,6 +14,7 @@ from humo.guidance import Guidance, Mode
 from humo.memory import passes_that_fit
 from humo.passes import Choice, Passes
 from humo.transformer import HuMoTransformer
+from humo.windows import blend_weights, window_starts
 
 HIGHEST_SIGMA = 0.999
 
@@ -47,6 +48,7 @@ def sample(
     guidance: Guidance,
     on_step: OnStep | None = None,
     at_once: int | None = None,
+    window: int | None = None,
 ) -> Tensor:
     """Sample video latents.
 
@@ -67,32 +69,54 @@ def sample(
         on_step: told after each step.
         at_once: passes of a step that run as one batch; as many as the device's memory has room for when None. The
             results are equal but for rounding.
+        window: video frames (latent) the model sees at once, at most; see `humo.windows`. All when None.
 
     Returns:
         Latents (batch, channels, T, height, width) in float32, the reference frames dropped.
     """
-    device, batch = noise.device, noise.shape[0]
+    references = reference.shape[2]
+    frames = noise.shape[2] - references
+    length = frames if window is None else min(window, frames)
+    starts = window_starts(frames, length)
     if zero_condition is not None:
-        zero_condition = extend_zero_condition(zero_condition, noise.shape[2]).expand(batch, -1, -1, -1, -1)
+        zero_condition = extend_zero_condition(zero_condition, length + references).expand(len(noise), -1, -1, -1, -1)
     no_reference = null_reference(reference, form=model.form, zero_condition_bcthw=zero_condition)
     if at_once is None:
-        at_once = passes_that_fit(model, latents_shape=noise.shape, device=device)
-    passes = Passes(
-        model,
-        texts=Choice(text, text_negative),
-        audios=Choice(audio_windows, null_audio(audio_windows)),
-        references=Choice(reference, no_reference),
-        zero_condition=zero_condition,
-        at_once=at_once,
-    )
-    scheduler = sampler(steps=steps, shift=shift, device=device)
+        shape = (*noise.shape[:2], length + references, *noise.shape[3:])
+        at_once = passes_that_fit(model, latents_shape=shape, device=noise.device)
+    windows: list[Passes] = []
+    for start in starts:
+        heard = audio_windows[:, start : start + length]
+        windows.append(
+            Passes(
+                model,
+                texts=Choice(text, text_negative),
+                audios=Choice(heard, null_audio(heard)),
+                references=Choice(reference, no_reference),
+                zero_condition=zero_condition,
+                at_once=at_once,
+                same_text=windows[0] if windows else None,
+            )
+        )
+    shares = [share.to(noise.device)[:, None, None] for share in blend_weights(starts, length, frames)]
+
+    def guided(latents: Tensor, timestep: Tensor) -> Tensor:
+        weights = guidance.weights(mode, float(timestep))
+        total = torch.zeros_like(latents)
+        for start, share, passes in zip(starts, shares, windows, strict=True):
+            seen = torch.cat((latents[:, :, start : start + length], latents[:, :, frames:]), dim=2)
+            velocities = passes.velocities(seen, timestep, tuple(weights))
+            velocity = torch.zeros_like(seen)
+            for name, one in velocities:
+                velocity += weights[name] * one
+            total[:, :, start : start + length] += share * velocity[:, :, :length]
+            total[:, :, frames:] += velocity[:, :, length:] / len(starts)
+        return total
+
+    scheduler = sampler(steps=steps, shift=shift, device=noise.device)
     latents = noise.float()
     for index, timestep in enumerate(scheduler.timesteps):
-        weights = guidance.weights(mode, float(timestep))
-        guided = torch.zeros_like(latents)
-        for name, velocity in passes.velocities(latents, timestep, tuple(weights)):
-            guided += weights[name] * velocity
-        latents = scheduler.step(guided, timestep, latents, return_dict=False)[0]
+        latents = scheduler.step(guided(latents, timestep), timestep, latents, return_dict=False)[0]
         if on_step is not None:
             on_step(index + 1, len(scheduler.timesteps))
-    return latents[:, :, : -reference.shape[2]]
+    return latents[:, :, :frames]

@@ -35,15 +35,19 @@ class Passes:
         references: Choice,
         zero_condition: Tensor | None,
         at_once: int,
+        same_text: "Passes | None" = None,
     ) -> None:
-        """The text's two forms may differ in length. `at_once`: passes in one batch."""
+        """The text's two forms may differ in length.
+
+        `at_once`: passes in one batch. `same_text`: other passes with the same text, whose keys and values serve here.
+        """
         self._model = model
         length = max(texts.given.shape[1], texts.null.shape[1])
         self._texts = Choice(*(_lengthen(text, length) for text in (texts.given, texts.null)))
         self._audios, self._references, self._zero_condition = audios, references, zero_condition
         self._at_once = at_once
         self._batch = len(texts.given)
-        self._text_made: dict[bool, list[KeysValues]] = {}
+        self._text_made: dict[bool, list[KeysValues]] = {} if same_text is None else same_text._text_made
         self._audio_made: dict[bool, list[KeysValues]] = {}
         self._rotary: Rotary | None = None
         self._memories: dict[tuple[Pass, ...], Memory] = {}

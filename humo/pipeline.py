@@ -14,7 +14,7 @@ from humo.conditions.reference import encode_references, fit_reference, zero_con
 from humo.conditions.text import clean_text
 from humo.encoders import SAMPLES_PER_FRAME, latent_frames
 from humo.generation import OnStep, sample
-from humo.guidance import Mode
+from humo.guidance import Guidance, Mode
 from humo.request import check_frames, check_size, check_text, choose_mode
 
 
@@ -29,6 +29,38 @@ class HuMoPipeline:
         """With the model of a model directory; see `humo.checkpoints.load_model_dir`."""
         return cls(load_model_dir(directory, device=device, dtype=dtype))
 
+    def __call__(
+        self,
+        prompt: str,
+        *,
+        images: Sequence[NDArray[numpy.uint8]] = (),
+        speech_s: NDArray[numpy.float32] | None = None,
+        negative_prompt: str | None = None,
+        num_frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        seed: int = 0,
+        mode: Mode | None = None,
+        guidance: Guidance | None = None,
+        on_step: OnStep | None = None,
+    ) -> NDArray[numpy.uint8]:
+        """`generate` under the argument names that diffusers' pipelines have."""
+        return self.generate(
+            text=prompt,
+            images=images,
+            speech_s=speech_s,
+            negative_text=negative_prompt,
+            frames=num_frames,
+            height=height,
+            width=width,
+            steps=num_inference_steps,
+            seed=seed,
+            mode=mode,
+            guidance=guidance,
+            on_step=on_step,
+        )
+
     def generate(
         self,
         *,
@@ -41,6 +73,8 @@ class HuMoPipeline:
         steps: int | None = None,
         seed: int = 0,
         mode: Mode | None = None,
+        negative_text: str | None = None,
+        guidance: Guidance | None = None,
         on_step: OnStep | None = None,
     ) -> NDArray[numpy.uint8]:
         """Generate one video.
@@ -49,12 +83,15 @@ class HuMoPipeline:
             text: what it shows.
             images: reference images, RGB (height, width, 3) of any size, best first.
             speech_s: 16 kHz mono in [-1, 1]; past its end the video hears nothing.
-            frames: 4n+1; the model's default when None, as the next three.
+            frames: 4n+1; the model's default when None, as the next three. Longer videos than the default are made in
+                overlapping windows of its length; see `humo.windows`.
             height: pixels, divides by 16.
             width: pixels, divides by 16.
             steps: sampling steps.
             seed: of the noise; the same seed repeats the video on the same machine.
             mode: the conditions to use; all that were given when None.
+            negative_text: what the passes without the text get; the model's default when None.
+            guidance: how the passes are mixed; the model's own when None.
             on_step: told after each step.
 
         Returns:
@@ -69,6 +106,7 @@ class HuMoPipeline:
         height = defaults.height if height is None else height
         width = defaults.width if width is None else width
         mode = choose_mode(mode, images=bool(images), speech=speech_s is not None)
+        negative = defaults.negative_text if negative_text is None else negative_text
         check_text(text)
         check_frames(frames)
         check_size(height, width)
@@ -92,15 +130,16 @@ class HuMoPipeline:
             transformer,
             noise=torch.randn(1, channels, total_frames, rows, columns, generator=generator).to(device),
             text=self.model.text_encoder.encode([clean_text(text)]).to(device),
-            text_negative=self.model.text_encoder.encode([clean_text(defaults.negative_text)]).to(device),
+            text_negative=self.model.text_encoder.encode([clean_text(negative)]).to(device),
             audio_windows=audio_windows(features, video_frames)[None].to(device),
             reference=reference[None].to(device),
             zero_condition=grey,
             mode=mode,
             steps=defaults.steps if steps is None else steps,
             shift=self.model.shift,
-            guidance=defaults.guidance.guidance(),
+            guidance=defaults.guidance.guidance() if guidance is None else guidance,
             on_step=on_step,
+            window=latent_frames(defaults.frames),
         )
         pixels_thwc = codec.decode(latents)[0].permute(1, 2, 3, 0)
         return ((pixels_thwc + 1) * 127.5).round().to(torch.uint8).cpu().numpy()

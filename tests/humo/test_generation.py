@@ -173,6 +173,30 @@ def test_positions_are_made_once_a_video(model: Model, monkeypatch: pytest.Monke
     assert len(calls) == 1
 
 
+def test_a_window_that_holds_all_changes_nothing(model: Model) -> None:
+    whole = sample(model.transformer, **inputs(), mode="TIA")
+    assert torch.equal(whole, sample(model.transformer, **inputs(), mode="TIA", window=3))
+    assert torch.equal(whole, sample(model.transformer, **inputs(), mode="TIA", window=9))
+
+
+def test_windows_leave_no_seam(model: Model) -> None:
+    # A still scene: every frame has the same noise and hears the same, so every frame should come out alike.
+    given = inputs(frames=20)
+    for name, axis in (("noise", 2), ("audio_windows", 1)):
+        still = given[name].narrow(axis, 0, 1).expand(given[name].shape).clone()
+        given[name] = still
+    latents = sample(model.transformer, **{**given, "guidance": official_1_7b()}, mode="TIA", window=6)
+    assert latents.shape == (1, 16, 20, 4, 6)
+    jumps = latents.diff(dim=2).square().mean((0, 1, 3, 4)).sqrt()
+    within = sample(
+        model.transformer,
+        **{**given, **{"noise": given["noise"][:, :, :7]}, "audio_windows": given["audio_windows"][:, :6]},
+        mode="TIA",
+    )
+    usual = within.diff(dim=2).square().mean((0, 1, 3, 4)).sqrt()
+    assert jumps.max() <= 1.2 * usual.max()
+
+
 def test_zero_condition_is_lengthened_to_the_references() -> None:
     torch.manual_seed(0)
     transformer = HuMoTransformer(
