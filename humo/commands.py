@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from humo.request import check_frames, check_size, check_text, choose_mode
-from schemas.errors import UserError
+from schemas.errors import UserError, WorkFailed
 
 
 class ConvertTo(StrEnum):
@@ -33,12 +32,15 @@ def register(app: typer.Typer) -> None:
 
 def generate(
     model: Annotated[Path, typer.Option(help="Folder of a model, such as a training run's.")],
-    text: Annotated[str, typer.Option(help="What the video shows.")],
-    out: Annotated[Path, typer.Option(help="The MP4 file to write.")],
+    out: Annotated[Path, typer.Option(help="The MP4 file to write; with --cases, the folder to write them into.")],
+    text: Annotated[str | None, typer.Option(help="What the video shows.")] = None,
     image: Annotated[
         list[Path] | None, typer.Option(help="Reference image of a person or thing; give it again for more.")
     ] = None,
     audio: Annotated[Path | None, typer.Option(help="Speech: a sound or video file.")] = None,
+    cases: Annotated[
+        Path | None, typer.Option(help="JSON file of many videos instead of one; HuMo's test_case.json form.")
+    ] = None,
     frames: Annotated[
         str | None, typer.Option(help="4n+1 frames at 25 a second, or `audio` for the speech's length.")
     ] = None,
@@ -48,48 +50,65 @@ def generate(
     mode: Annotated[
         str | None, typer.Option(help="TIA, TA, TI or T: which of text, image, audio to use. Default: all given.")
     ] = None,
+    guidance: Annotated[
+        Path | None, typer.Option(help="JSON file with a guidance of your own; see humo/settings.py.")
+    ] = None,
+    mark: Annotated[bool, typer.Option(help="Say in the file's metadata that the video is AI-generated.")] = True,
 ) -> None:
-    """Make a video of a person from text, reference images and speech."""
-    height, width = parse_size(size)
-    chosen = choose_mode(mode, images=bool(image), speech=audio is not None)
-    if out.suffix.lower() != ".mp4":
-        raise UserError(f"{out} does not end in .mp4")
-    if not out.parent.is_dir():
-        raise UserError(f"the folder {out.parent} does not exist")
-    check_text(text)
+    """Make videos of people from text, reference images and speech."""
+    from humo.cases import Request, read_cases
 
-    from humo.inputs import read_audio, read_image
+    if cases is not None and (text is not None or image or audio is not None):
+        raise UserError("--cases brings its own texts, images and speech; leave --text, --image and --audio out")
+    if cases is None and text is None:
+        raise UserError("say what the video shows with --text, or give --cases")
+    given = Request(
+        text=text or "",
+        images=tuple(image or ()),
+        audio=audio,
+        frames=frames,
+        size=size,
+        steps=steps,
+        seed=seed,
+        mode=mode,
+    )
+    if cases is None:
+        if out.suffix.lower() != ".mp4":
+            raise UserError(f"{out} does not end in .mp4")
+        if not out.parent.is_dir():
+            raise UserError(f"the folder {out.parent} does not exist")
+        requests = {out: given}
+    else:
+        requests = {out / f"{name}.mp4": case for name, case in read_cases(cases, otherwise=given).items()}
 
-    images = [read_image(path) for path in image or []]
-    speech = None if audio is None else read_audio(audio)
-    wanted_frames = parse_frames(frames, None if speech is None else len(speech))
+    from humo.jobs import check_request, make_video
+    from humo.settings import read_guidance
+
+    wanted = None if guidance is None else read_guidance(guidance)
+    if cases is None:
+        check_request(given)
 
     import torch
 
     from humo.pipeline import HuMoPipeline
-    from humo.progress import step_progress
-    from humo.video import AUDIO_RATE, write_video
 
     cuda = torch.cuda.is_available()
     pipeline = HuMoPipeline.from_directory(
         model, device=torch.device("cuda" if cuda else "cpu"), dtype=torch.bfloat16 if cuda else torch.float32
     )
-    with step_progress("generating") as on_step:
-        video = pipeline.generate(
-            text=text,
-            images=images,
-            speech_s=speech,
-            frames=wanted_frames,
-            height=height,
-            width=width,
-            steps=steps,
-            seed=seed,
-            mode=chosen,
-            on_step=on_step,
-        )
-    write_video(out, video, None if audio is None else read_audio(audio, AUDIO_RATE))
-    seconds = len(video) / 25
-    typer.echo(f"{out}: {len(video)} frames of {video.shape[1]}x{video.shape[2]}, {seconds:.2f} s")
+    if cases is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    for path, request in requests.items():
+        try:
+            typer.echo(make_video(pipeline, request, path, guidance=wanted, mark=mark))
+        except UserError as error:
+            if cases is None:
+                raise
+            failed += 1
+            typer.echo(f"{path.stem}: not made: {error}", err=True)
+    if failed:
+        raise WorkFailed(f"{failed} of {len(requests)} cases were not made")
 
 
 def convert(
@@ -135,28 +154,3 @@ def convert(
     typer.echo(f"{out}: {done.parameters:,} parameters, form {done.form}")
     if to is ConvertTo.MODEL and encoders is None:
         typer.echo(f"now put the encoders into {', '.join(str(out / part) for part in PARTS)}")
-
-
-def parse_size(size: str | None) -> tuple[int | None, int | None]:
-    """`HEIGHTxWIDTH` to two numbers."""
-    if size is None:
-        return None, None
-    height, _, width = size.lower().partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise UserError(f"the size {size!r} is not HEIGHTxWIDTH, such as 480x832")
-    check_size(int(height), int(width))
-    return int(height), int(width)
-
-
-def parse_frames(frames: str | None, samples: int | None) -> int | None:
-    """A number, or for `audio` the most 4n+1 frames that the speech fills (at least one)."""
-    if frames is None:
-        return None
-    if frames == "audio":
-        if samples is None:
-            raise UserError("--frames audio needs --audio")
-        return 4 * ((max(1, samples // 640) - 1) // 4) + 1
-    if not frames.isdecimal():
-        raise UserError(f"--frames takes a number 4n+1 or the word audio, not {frames!r}")
-    check_frames(int(frames))
-    return int(frames)

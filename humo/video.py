@@ -15,18 +15,22 @@ GENERATED_MARK = "AI-generated: this video was made by a HuMo model"
 CRF = "17"
 
 
-def write_video(path: Path, frames_thwc: NDArray[numpy.uint8], speech_s: NDArray[numpy.float32] | None) -> None:
+def write_video(
+    path: Path, frames_thwc: NDArray[numpy.uint8], speech_s: NDArray[numpy.float32] | None, *, mark: bool = True
+) -> None:
     """Write the file, whole or not at all.
 
     Args:
         path: ends in .mp4; its folder exists.
         frames_thwc: RGB, height and width even.
         speech_s: mono at `AUDIO_RATE` in [-1, 1], cut or padded with silence to the video's length; None for no track.
+        mark: whether the file says in its metadata (`comment`) that it is AI-generated.
     """
     partial = path.with_name(path.name + ".partial")
     try:
         with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            container.metadata["comment"] = GENERATED_MARK
+            if mark:
+                container.metadata["comment"] = GENERATED_MARK
             video = container.add_stream("libx264", rate=FRAME_RATE, options={"crf": CRF, "preset": "medium"})
             video.height, video.width = frames_thwc.shape[1:3]
             video.pix_fmt = "yuv420p"

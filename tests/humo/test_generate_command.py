@@ -1,5 +1,6 @@
 """`humo generate`, from the command line to the file."""
 
+import json
 from pathlib import Path
 
 import av
@@ -9,8 +10,10 @@ import soundfile
 import torch
 from PIL import Image
 
+from humo.cases import Request, read_cases
 from humo.checkpoints import load_model_dir
 from humo.pipeline import HuMoPipeline
+from humo.settings import read_guidance
 from schemas.command_line import run
 from schemas.errors import UserError
 
@@ -109,6 +112,88 @@ def test_mistakes_get_one_line_and_exit_2(
     assert complaint in printed.err
     assert printed.err.count("\n") == 1
     assert not (tmp_path / "v.mp4").exists()
+
+
+def test_many_cases_of_which_one_fails(
+    mini_directory: Path, face: Path, speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = {
+        "first": {"prompt": '"A_woman speaks"', "img_paths": ["face.png"], "audio_path": "speech.wav"},
+        "second": {"prompt": "A man", "img_paths": None, "audio_path": None, "frames": 5, "size": "32x48", "seed": 4},
+        "broken": {"prompt": "A man", "img_paths": ["none.png"]},
+    }
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    arguments = ["generate", "--model", mini_directory, "--cases", tmp_path / "cases.json", "--out", tmp_path / "out"]
+    assert run([*map(str, arguments), "--steps", "1", "--size", "64x32"]) == 1
+    printed = capsys.readouterr()
+    assert "broken: not made: the reference image none.png does not exist" in printed.err
+    assert printed.err.endswith("humo: 1 of 3 cases were not made\n")
+    assert streams(tmp_path / "out" / "first.mp4") == (17, 64, 32, 25.0, True)
+    assert streams(tmp_path / "out" / "second.mp4") == (5, 32, 48, 25.0, False)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["first.mp4", "second.mp4"]
+
+
+def test_official_texts_and_defaults_of_cases(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(json.dumps({"a": {"prompt": ' "A_b" '}, "b": {"prompt": "c", "seed": 0}}))
+    requests = read_cases(tmp_path / "c.json", otherwise=Request(text="", seed=3, size="64x64"))
+    # Quotes go only after the spaces, as in the official code.
+    assert requests["a"] == Request(text="A b", seed=3, size="64x64")
+    assert requests["b"].seed == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("[]", "no JSON object of cases"),
+        ("{", "is no JSON"),
+        ('{"../a": {"prompt": "x"}}', "cannot name a file"),
+        ('{"a": {"img_paths": []}}', "a: prompt: Field required"),
+        ('{"a": {"prompt": "x", "itp": 3}}', "a: itp: Extra"),
+        ('{"a": {"prompt": "x", "seed": -1}}', "a: seed"),
+    ],
+)
+def test_case_files_that_are_none(content: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(content)
+    with pytest.raises(UserError, match=complaint):
+        read_cases(tmp_path / "c.json", otherwise=Request(text=""))
+
+
+def test_the_mark_can_be_left_out(mini_directory: Path, tmp_path: Path) -> None:
+    for name, switch in (("marked", []), ("plain", ["--no-mark"])):
+        assert run(command(mini_directory, tmp_path / f"{name}.mp4", "--frames", "1", *switch)) == 0
+        with av.open(str(tmp_path / f"{name}.mp4")) as container:
+            assert ("AI-generated" in container.metadata.get("comment", "")) == (name == "marked")
+
+
+def test_a_guidance_file(mini_directory: Path, tmp_path: Path) -> None:
+    own = {"T": [{"contrasts": [{"towards": "T", "away": "0", "scale": [[1000, 1.0], [0, 3.0]]}]}]}
+    path = tmp_path / "g.json"
+    path.write_text(json.dumps({"form": "own", "modes": own}))
+    weights = read_guidance(path).weights("T", 500)
+    assert weights == {"T": 2.0, "0": -1.0}
+    assert run(command(mini_directory, tmp_path / "v.mp4", "--frames", "1", "--guidance", path)) == 0
+    own["T"][0]["above"] = 500
+    path.write_text(json.dumps({"form": "own", "modes": own}))
+    with pytest.raises(UserError, match="the last must leave it out"):
+        read_guidance(path)
+    with pytest.raises(UserError, match="does not exist"):
+        read_guidance(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("size", [(48, 32), (32, 48), (32, 32)])
+@pytest.mark.parametrize(
+    ("frames", "references", "seconds"), [(17, 0, 0.2), (97, 1, 9.0), (193, 4, 0.0), (17, 3, None)]
+)
+def test_shapes_references_and_sound_of_any_length(
+    pipeline: HuMoPipeline, size: tuple[int, int], frames: int, references: int, seconds: float | None
+) -> None:
+    speech = None if seconds is None else numpy.zeros(int(16000 * seconds), numpy.float32)
+    images = [numpy.full((20, 30, 3), 60 * index, numpy.uint8) for index in range(references)]
+    made = pipeline(
+        "A man", images=images, speech_s=speech, num_frames=frames, height=size[0], width=size[1], num_inference_steps=1
+    )
+    assert made.shape == (frames, *size, 3)
+    assert made.std() > 0
 
 
 def test_seeds_repeat_and_differ(pipeline: HuMoPipeline) -> None:
