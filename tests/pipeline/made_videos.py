@@ -103,7 +103,9 @@ def write_video(
             for at_ms, piece in zip(sound_at_ms, np.array_split(sound, len(sound_at_ms)), strict=True):
                 block = 1024
                 for start in range(0, len(piece), block):
-                    samples = av.AudioFrame.from_ndarray(piece[None, start : start + block], format="s16", layout="mono")
+                    samples = av.AudioFrame.from_ndarray(
+                        piece[None, start : start + block], format="s16", layout="mono"
+                    )
                     samples.sample_rate = sound_rate
                     samples.time_base = Fraction(1, sound_rate)
                     samples.pts = at_ms * sound_rate // 1000 + start
