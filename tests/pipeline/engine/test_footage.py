@@ -33,7 +33,7 @@ TALKING_HEADS = [
     "video-retalking_1.mp4",
     "video-retalking_2.mp4",
 ]
-FACELESS = ["PySceneDetect_counter.mp4", "torchcodec_nasa_13013.mp4", "Megatron-Energon_sync_test.mp4"]
+FACELESS = ["PySceneDetect_testvideo.mp4", "torchcodec_nasa_13013.mp4", "Megatron-Energon_sync_test.mp4"]
 
 Rows = Callable[[str], dict[str, list[dict[str, Any]]]]
 
