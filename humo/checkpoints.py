@@ -139,7 +139,7 @@ def empty_transformer(config: Mapping[str, Any], *, where: str) -> HuMoTransform
     """On the meta device. Raises UserError for a configuration that makes no model."""
     try:
         with torch.device("meta"):
-            model = HuMoTransformer(**config)
+            model: HuMoTransformer = HuMoTransformer(**config)
     except (TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
         raise UserError(f"{where}: the configuration makes no model: {error}") from error
     return model

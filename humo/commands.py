@@ -17,6 +17,14 @@ class ConvertTo(StrEnum):
     WAN_DIFFUSERS = "wan-diffusers"
 
 
+class OffloadChoice(StrEnum):
+    """See `humo.offload.Offload`."""
+
+    NONE = "none"
+    MODEL = "model"
+    BLOCKS = "blocks"
+
+
 class ConvertForm(StrEnum):
     """See `humo.transformer.Form`."""
 
@@ -53,6 +61,10 @@ def generate(
     guidance: Annotated[
         Path | None, typer.Option(help="JSON file with a guidance of your own; see humo/settings.py.")
     ] = None,
+    offload: Annotated[
+        OffloadChoice,
+        typer.Option(help="What leaves the GPU while it rests: model (whole parts), blocks (layers too)."),
+    ] = OffloadChoice.NONE,
     mark: Annotated[bool, typer.Option(help="Say in the file's metadata that the video is AI-generated.")] = True,
 ) -> None:
     """Make videos of people from text, reference images and speech."""
@@ -94,7 +106,10 @@ def generate(
 
     cuda = torch.cuda.is_available()
     pipeline = HuMoPipeline.from_directory(
-        model, device=torch.device("cuda" if cuda else "cpu"), dtype=torch.bfloat16 if cuda else torch.float32
+        model,
+        device=torch.device("cuda" if cuda else "cpu"),
+        dtype=torch.bfloat16 if cuda else torch.float32,
+        offload=offload.value,
     )
     if cases is not None:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,10 @@
 """How much memory generation takes, by calculation from the model's sizes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
+from torch import nn
 
 from humo.transformer import PATCH, HuMoTransformer
 
@@ -41,3 +42,40 @@ def device_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def weight_bytes(modules: Iterable[nn.Module]) -> int:
+    """Of all parameters; the modules may be on the meta device."""
+    return sum(p.numel() * p.element_size() for module in modules for p in module.parameters())
+
+
+def memory_bytes(model: HuMoTransformer, *, frames: int, passes: int) -> int:
+    """Keys and values of text and audio for all blocks, as `humo.passes` holds them: a row a pass.
+
+    Keys in float32, which their norm returns; values in the weights' type.
+    """
+    value_bytes = model.get_parameter("blocks.0.ffn.0.weight").element_size()
+    tokens = model.text_length + frames * int(model.config["audio_tokens"])
+    return passes * len(model.blocks) * tokens * int(model.config["width"]) * (4 + value_bytes)
+
+
+def sampling_bytes(model: HuMoTransformer, *, latents_shape: Sequence[int], passes: int, streamed: bool) -> int:
+    """The device memory that sampling takes: weights, keys and values, and the activations of a batch of passes.
+
+    Streamed: of the blocks, only the one at work is on the device.
+
+    At 480x832, 97 frames, one reference (25 + 1 latent frames, 40,560 tokens), bfloat16, one pass at a time:
+
+    |       | weights | blocks streamed | keys, values (2 texts, 2 audios) | activations | sum           |
+    |-------|---------|-----------------|----------------------------------|-------------|---------------|
+    | 1.7B  | 3.5 GB  |                 | 0.5 GB                           | 2.5 GB      | 6.5 of 12 GB  |
+    | 17B   |         | 1.8 GB          | 2.3 GB                           | 8.3 GB      | 12.4 of 24 GB |
+
+    UMT5-XXL alone has 11.4 GB in bfloat16; with its layers streamed it takes its embedding (2.1 GB) and one layer.
+    """
+    frames, rows, columns = latents_shape[2:]
+    tokens = frames * (rows // PATCH) * (columns // PATCH)
+    rest = weight_bytes([model]) - weight_bytes(model.blocks)
+    blocks = weight_bytes([model.blocks[0]]) if streamed else weight_bytes(model.blocks)
+    kept = memory_bytes(model, frames=frames, passes=max(2, passes))
+    return rest + blocks + kept + latents_shape[0] * passes * activation_bytes(model, tokens=tokens)

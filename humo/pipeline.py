@@ -1,6 +1,7 @@
 """Text, reference images and speech to frames, with all the encoders of a model."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,12 @@ from humo.conditions.text import clean_text
 from humo.encoders import SAMPLES_PER_FRAME, latent_frames
 from humo.generation import OnStep, sample
 from humo.guidance import Guidance, Mode
+from humo.offload import Offload, resident, streamed
 from humo.request import check_frames, check_size, check_text, choose_mode
+from humo.transformer import HuMoTransformer
+from humo.wan import UMT5TextEncoder, WanCodec
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,33 @@ class HuMoPipeline:
     """Generates videos with one model."""
 
     model: Model
+    device: torch.device = CPU
+    """Where the work is done."""
+    offload: Offload = "none"
+    """See `humo.offload`; with anything but `none` the model's parts are on the CPU."""
 
     @classmethod
-    def from_directory(cls, directory: Path, *, device: torch.device, dtype: torch.dtype) -> "HuMoPipeline":
-        """With the model of a model directory; see `humo.checkpoints.load_model_dir`."""
-        return cls(load_model_dir(directory, device=device, dtype=dtype))
+    def from_directory(
+        cls, directory: Path, *, device: torch.device, dtype: torch.dtype, offload: Offload = "none"
+    ) -> "HuMoPipeline":
+        """With the model of a model directory; see `humo.checkpoints.load_model_dir`.
+
+        Where anything is offloaded, the Wan VAE also works tile by tile.
+        """
+        model = load_model_dir(directory, device=device if offload == "none" else torch.device("cpu"), dtype=dtype)
+        if offload != "none" and isinstance(model.codec, WanCodec):
+            model.codec.model.enable_tiling()
+        return cls(model, device, offload)
+
+    def _at_work(self, part: object) -> AbstractContextManager[None]:
+        """The part on the device, for as long as the offloading asks."""
+        if self.offload == "none":
+            return nullcontext()
+        if self.offload == "blocks" and isinstance(part, HuMoTransformer):
+            return streamed(part, part.blocks, self.device)
+        if self.offload == "blocks" and isinstance(part, UMT5TextEncoder):
+            return streamed(part.model, part.model.encoder.block, self.device)
+        return resident(part, self.device)
 
     def __call__(
         self,
@@ -111,35 +139,45 @@ class HuMoPipeline:
         check_frames(frames)
         check_size(height, width)
         transformer, codec = self.model.transformer, self.model.codec
-        device = next(transformer.parameters()).device
+        device = self.device
         video_frames = latent_frames(frames)
         channels, rows, columns = transformer.latent_channels, height // 8, width // 8
         if "I" in mode:
             fitted = [fit_reference(image, height, width) for image in images]
-            reference = encode_references(codec, fitted)
+            with self._at_work(codec):
+                reference = encode_references(codec, fitted)
         else:
             reference = torch.zeros(channels, 1, rows, columns)
         speech_s = numpy.zeros(0, numpy.float32) if speech_s is None or "A" not in mode else speech_s
-        features = self.model.audio_encoder.encode(speech_s, len(speech_s) // SAMPLES_PER_FRAME)
+        with self._at_work(self.model.audio_encoder):
+            features = self.model.audio_encoder.encode(speech_s, len(speech_s) // SAMPLES_PER_FRAME).to(device)
+        with self._at_work(self.model.text_encoder):
+            words, negative_words = (
+                self.model.text_encoder.encode([clean_text(given)]).to(device) for given in (text, negative)
+            )
         total_frames = video_frames + reference.shape[1]
         grey = None
         if transformer.form == "channels":
-            grey = zero_condition(codec, frames=4 * (total_frames - 1) + 1, height=height, width=width)[None].to(device)
+            grey_frames = 4 * (total_frames - 1) + 1
+            with self._at_work(codec):
+                grey = zero_condition(codec, frames=grey_frames, height=height, width=width)[None].to(device)
         generator = torch.Generator().manual_seed(seed)
-        latents = sample(
-            transformer,
-            noise=torch.randn(1, channels, total_frames, rows, columns, generator=generator).to(device),
-            text=self.model.text_encoder.encode([clean_text(text)]).to(device),
-            text_negative=self.model.text_encoder.encode([clean_text(negative)]).to(device),
-            audio_windows=audio_windows(features, video_frames)[None].to(device),
-            reference=reference[None].to(device),
-            zero_condition=grey,
-            mode=mode,
-            steps=defaults.steps if steps is None else steps,
-            shift=self.model.shift,
-            guidance=defaults.guidance.guidance() if guidance is None else guidance,
-            on_step=on_step,
-            window=latent_frames(defaults.frames),
-        )
-        pixels_thwc = codec.decode(latents)[0].permute(1, 2, 3, 0)
+        with self._at_work(transformer):
+            latents = sample(
+                transformer,
+                noise=torch.randn(1, channels, total_frames, rows, columns, generator=generator).to(device),
+                text=words,
+                text_negative=negative_words,
+                audio_windows=audio_windows(features, video_frames)[None].to(device),
+                reference=reference[None].to(device),
+                zero_condition=grey,
+                mode=mode,
+                steps=defaults.steps if steps is None else steps,
+                shift=self.model.shift,
+                guidance=defaults.guidance.guidance() if guidance is None else guidance,
+                on_step=on_step,
+                window=latent_frames(defaults.frames),
+            )
+        with self._at_work(codec):
+            pixels_thwc = codec.decode(latents)[0].permute(1, 2, 3, 0)
         return ((pixels_thwc + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
