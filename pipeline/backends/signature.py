@@ -1,57 +1,140 @@
-"""A clip's signature: small grey pictures over time, by which copies are known after re-encoding and resizing."""
+"""A clip's signature: what it looks like and how it moves, by which copies are known after re-encoding and resizing.
+
+Looks alone do not make a copy: two clips of one person at one desk look the same. What moves, where and when, must
+agree too. Movement is read from small pictures kept to a fraction of a grey level, so that a mouth in a still picture
+counts: re-encoding changes the mean of a cell by less than a tenth of a level, speech by one or more.
+"""
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIGNATURE_EVERY = 5
-"""Frames from one picture to the next (0.2 s)."""
-SIDE = 12
-SHIFTS = range(-3, 4)
-"""Copies may begin this many pictures earlier or later."""
-SHORTEST_OVERLAP = 6
-STILL = 0.4
-"""Mean change in grey levels from picture to picture below which nothing moves, and only the looks can be compared."""
+EVERY = 2
+"""Frames from one small picture to the next (80 ms)."""
+BASE_SIDE = 96
+LOOKS_SIDE = 12
+MOVES_SIDE = 6
+LAG = 4
+"""A move is the change of a cell over this many small pictures (0.32 s)."""
+MOST_SHIFT = 20
+"""Copies may begin this many small pictures earlier or later (1.6 s)."""
+SHORTEST = 12
+"""Small pictures that must overlap, and at least half of the shorter clip."""
+LEAST_SHARED = 0.4
+"""Share of either clip's movement (squared) that must lie in the overlap."""
+STILL = 0.1
+"""Root mean square move in grey levels below which nothing moves, and only the looks can be compared."""
+FLAT = 2.0
+"""Spread of the looks in grey levels below which there is nothing to compare: black, or one tone."""
+STILL_STRICTNESS = 3.0
+"""Clips in which nothing moves must look this much more alike."""
+MOVES_STRICTNESS = 1.3
+"""Moves must agree more than looks: among the shifts there is always one at which they agree somewhat."""
+
+Gray = NDArray[np.uint8]
 
 
-def thumbnail(gray_hw: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture of SIDE x SIDE grey values."""
-    return np.asarray(cv2.resize(gray_hw, (SIDE, SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+@dataclass(frozen=True, eq=False)
+class Signature:
+    """What `distance` compares."""
+
+    looks: NDArray[np.float32]
+    """The mean picture without its mean, at unit length: (144,). All zero for a flat one."""
+    moves: NDArray[np.float32]
+    """Changes over `LAG` small pictures in grey levels: (moves, 36)."""
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing moves."""
+        return len(self.moves) == 0 or float(np.sqrt((self.moves**2).mean())) < STILL
 
 
-def to_signature(thumbnails: list[NDArray[np.uint8]]) -> bytes:
-    """The pictures as bytes, one after the other."""
-    return np.stack(thumbnails).tobytes()
+class SignatureMeter:
+    """Makes a signature frame by frame."""
+
+    def __init__(self) -> None:
+        self._looks = np.zeros((LOOKS_SIDE, LOOKS_SIDE), np.float64)
+        self._cells: list[NDArray[np.float32]] = []
+
+    def add(self, base: Gray) -> None:
+        """Take a grey picture of BASE_SIDE x BASE_SIDE; every second frame is enough."""
+        self._looks += _cells(base, LOOKS_SIDE)
+        self._cells.append(_cells(base, MOVES_SIDE).ravel())
+
+    def to_bytes(self) -> bytes:
+        """Looks (144 bytes), the step of the cells (float32), and every cell of every small picture in such steps."""
+        cells = np.stack(self._cells)
+        cells -= cells.mean(axis=0)
+        step = np.float32(max(float(np.abs(cells).max()), 1e-3) / 127)
+        looks = (self._looks / len(self._cells)).round().astype(np.uint8)
+        return b"".join(
+            [looks.tobytes(), step.astype("<f4").tobytes(), (cells / step).round().astype(np.int8).tobytes()]
+        )
 
 
-def pictures_of(signature: bytes) -> NDArray[np.float32]:
-    """The pictures of a signature, (pictures, SIDE * SIDE)."""
-    return np.frombuffer(signature, np.uint8).reshape(-1, SIDE * SIDE).astype(np.float32)
+def small_picture(gray_hw: Gray) -> Gray:
+    """A frame at BASE_SIDE x BASE_SIDE."""
+    return np.asarray(cv2.resize(gray_hw, (BASE_SIDE, BASE_SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def distance(one_pn: NDArray[np.float32], other_pn: NDArray[np.float32]) -> float:
-    """How unlike two clips are: 0 for copies, about 1 for clips with nothing in common; best over small shifts in time.
+def read_signature(data: bytes) -> Signature:
+    """What `SignatureMeter.to_bytes` wrote."""
+    area = LOOKS_SIDE**2
+    looks = np.frombuffer(data[:area], np.uint8).astype(np.float32)
+    looks -= looks.mean()
+    spread = float(looks.std())
+    step = np.frombuffer(data[area : area + 4], "<f4")[0]
+    cells = np.frombuffer(data[area + 4 :], np.int8).reshape(-1, MOVES_SIDE**2) * step
+    return Signature(
+        looks=looks / np.float32(np.linalg.norm(looks)) if spread >= FLAT else np.zeros_like(looks),
+        moves=(cells[LAG:] - cells[:-LAG]).astype(np.float32),
+    )
 
-    Looks alone do not make a copy: two clips of one person at one desk look the same. What moves, where and when, must
-    agree too; the worse of the two counts. Where neither moves, looks are all there is.
+
+def distance(one: Signature, other: Signature) -> float:
+    """How unlike two clips are: 0 for copies, 1 or more for clips with nothing in common.
+
+    One minus the correlation of their looks, or of their moves at the best shift in time; the worse of the two counts.
+    Where nothing moves in either, looks are all there is, and must agree more closely.
     """
-    found = [_distance_at(one_pn, other_pn, shift) for shift in SHIFTS]
-    return min((value for value in found if value is not None), default=1.0)
+    looks = 1 - float(one.looks @ other.looks)
+    if one.still and other.still:
+        return STILL_STRICTNESS * looks
+    return max(looks, MOVES_STRICTNESS * (1 - _best_correlation(one.moves, other.moves)))
 
 
-def _distance_at(one_pn: NDArray[np.float32], other_pn: NDArray[np.float32], shift: int) -> float | None:
-    one, other = one_pn[max(0, shift) :], other_pn[max(0, -shift) :]
-    length = min(len(one), len(other))
-    if length < SHORTEST_OVERLAP:
-        return None
-    one, other = one[:length], other[:length]
-    looks = 1 - _correlation(one - one.mean(), other - other.mean())
-    moves = [np.diff(pictures, axis=0) for pictures in (one, other)]
-    if all(np.abs(move).mean() < STILL for move in moves):
-        return looks
-    return max(looks, 1 - _correlation(*moves))
+def _best_correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """The highest correlation of two series (moves, cells) over all shifts with enough overlap; 0 if there is none."""
+    least = max(SHORTEST, min(len(one), len(other)) // 2)
+    shifts = np.arange(-min(MOST_SHIFT, len(other) - 1), min(MOST_SHIFT, len(one) - 1) + 1)
+    first = np.maximum(shifts, 0)
+    second = np.maximum(-shifts, 0)
+    overlap = np.minimum(len(one) - first, len(other) - second)
+    allowed = overlap >= least
+    products = _diagonal_sums(one @ other.T, shifts)
+    power: list[NDArray[np.float64]] = []
+    for moves, start in ((one, first), (other, second)):
+        summed = np.concatenate([[0.0], np.cumsum((moves**2).sum(axis=1))])
+        power.append(summed[start + overlap] - summed[start])
+        # One gesture that two clips happen to share is not the better part of what moves.
+        allowed &= power[-1] >= LEAST_SHARED * summed[-1]
+    scale = np.sqrt(power[0] * power[1])
+    correlation = np.divide(products, scale, out=np.zeros(len(shifts)), where=scale > 0)
+    return float(correlation[allowed].max(initial=0.0))
 
 
-def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    norm = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float((one * other).sum() / norm) if norm > 0 else 0.0
+def _diagonal_sums(table: NDArray[np.float32], shifts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sum of table[t + shift, t] over t, for every shift."""
+    rows, columns = table.shape
+    # Read as rows one shorter, what was a diagonal stands in one column.
+    padded = np.zeros((rows, rows + columns), np.float64)
+    padded[:, :columns] = table[:, ::-1]
+    sums = padded.ravel()[: rows * (rows + columns - 1)].reshape(rows, -1).sum(axis=0)
+    return np.asarray(sums[columns - 1 + shifts])
+
+
+def _cells(base: Gray, side: int) -> NDArray[np.float32]:
+    block = BASE_SIDE // side
+    return np.asarray(base.reshape(side, block, side, block).mean(axis=(1, 3), dtype=np.float32))
