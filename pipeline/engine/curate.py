@@ -102,15 +102,15 @@ def _run_items(
 ) -> Snapshot:
     # Ray takes seconds to import; a run with nothing to do does without.
     from pipeline.engine.clip_stages import check_stages
-    from pipeline.engine.ray_run import run_passes, start_ray
+    from pipeline.engine.ray_run import run_passes, running_ray
 
     check_stages(config)
-    start_ray(config, address)
     commits = Commits(files, base)
     done = 0
     progress("sources", done, len(sources))
-    for unit in run_passes(files.root, config, sources):
-        if commits.add(unit):
-            done += 1
-            progress("sources", done, len(sources))
+    with running_ray(config, address):
+        for unit in run_passes(files.root, config, sources):
+            if commits.add(unit):
+                done += 1
+                progress("sources", done, len(sources))
     return commits.commit()

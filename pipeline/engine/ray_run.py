@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ OBJECT_STORE_BYTES = 256 * 2**20
 """Of a Ray that we start ourselves. Only units pass through it, a few kilobytes each."""
 
 
-def start_ray(config: CurateConfig, address: str | None) -> None:
-    """Connect to a Ray cluster, or start one on this machine where no address is given."""
+@contextmanager
+def running_ray(config: CurateConfig, address: str | None) -> Iterator[None]:
+    """A connection to the Ray cluster at this address; where none is given, a Ray of our own while the work lasts."""
     # Ray's own remarks about its internals; what fails in a worker is recorded in rows, or raises here.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -32,17 +34,20 @@ def start_ray(config: CurateConfig, address: str | None) -> None:
     # One thread a process: the actors are the parallelism, and pinned threads repeat their sums.
     threads = {"env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}}
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": threads}
-    if ray.is_initialized():
-        return
     if address:
         try:
             ray.init(address=address, **options)
         except (ConnectionError, RuntimeError) as error:
             raise UserError(f"there is no Ray cluster at {address}: {error}") from error
-        return
-    # The two pools take turns more than they compete, so each may have all of its workers.
-    cores = 2 * config.engine.workers * config.engine.cpus_per_worker + 2
-    ray.init(num_cpus=round(cores), object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **options)
+    else:
+        # The two pools take turns more than they compete, so each may have all of its workers.
+        cores = 2 * config.engine.workers * config.engine.cpus_per_worker + 2
+        options |= {"num_cpus": round(cores), "object_store_memory": OBJECT_STORE_BYTES}
+        ray.init(address="local", include_dashboard=False, **options)
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 class _CutActor:
