@@ -133,10 +133,10 @@ class Plan:
         for number, (name, stage) in enumerate(self._stages.items()):
             usable = [position for position, bucket in enumerate(self.buckets) if self._serves(bucket, stage)]
             if not usable:
-                task = "sync" if stage.uses_sync else "subject"
+                task, way_out = ("sync", ", or set its sync_share to 0") if stage.uses_sync else ("subject", "")
                 raise UserError(
-                    f"the stage {name} has no {task} samples to train on: "
-                    f"the training split holds none of at least {min(self._data.lengths)} frames"
+                    f"the stage {name} has no {task} samples to train on: the training split holds none of at least "
+                    f"{min(self._data.lengths)} frames. Curate more{way_out}"
                 )
             weights = np.array([len(self._pools["subject", self.buckets[position]]) for position in usable], float)
             draws = generator(self._seed, Draw.BUCKET, number).choice(usable, stage.steps, p=weights / weights.sum())

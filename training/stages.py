@@ -51,6 +51,7 @@ def make_optimizer(parameters: dict[str, nn.Parameter], settings: Optimizer, sta
         lr=stage.learning_rate,
         betas=settings.betas,
         eps=settings.eps,
+        fused=True,
     )
 
 
