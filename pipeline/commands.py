@@ -88,8 +88,8 @@ def decide(
 ) -> None:
     """Decide again from the tables; no model runs. Prints the funnel and what changed."""
     from pipeline.console import console, print_funnel, print_json
-    from pipeline.engine.decide_again import decide_again
     from pipeline.engine.curate import resolve
+    from pipeline.engine.decide_again import decide_again
 
     files, snapshot, _ = _open(run)
     over = _over(config, settings, {})
