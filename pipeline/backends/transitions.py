@@ -35,7 +35,6 @@ BLANK_MEAN, BLANK_SPREAD = 12.0, 6.0
 """A blank picture is darker than this on average and varies less than this (0..255)."""
 LEAST_LIT = 0.3
 """Share of the picture that must be lit for a dissolve to be told from things that move in the dark."""
-SHIFT_CELLS = 3
 LINE_SPREAD = 0.5
 """Share of the picture that a dissolve changes at least."""
 STILL_SHARE = 0.85
@@ -326,21 +325,9 @@ def _line(steps: deque[_Seen], start: int, end: int) -> _Line | None:
     ends: list[_End] = []
     for luma in (old[lit], new[lit]):
         ends.append(_End(mean=float(luma.mean()), spread=float(luma.std()), lit=cells / lit.size))
-    return _Line(residual, _likeness(old, new, lit), *ends)
-
-
-def _likeness(old: Thumb, new: Thumb, lit: NDArray[np.bool_]) -> float:
-    """The correlation of two pictures at the best small shift, inside the smallest rectangle that holds what is lit.
-
-    A head that sways, or a slow pan, is like itself a few cells further; another scene is not.
-    """
-    square = lit.reshape(THUMB_SIDE, THUMB_SIDE)
-    rows, columns = np.flatnonzero(square.any(axis=1)), np.flatnonzero(square.any(axis=0))
-    area = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    before, after = (np.ascontiguousarray(luma.reshape(THUMB_SIDE, THUMB_SIDE)[area]) for luma in (old, new))
-    reach_y, reach_x = (min(SHIFT_CELLS, side // 4) for side in before.shape)
-    inner = before[reach_y : before.shape[0] - reach_y, reach_x : before.shape[1] - reach_x]
-    return float(cv2.matchTemplate(after, np.ascontiguousarray(inner), cv2.TM_CCOEFF_NORMED).max())
+    a, b = old[lit] - ends[0].mean, new[lit] - ends[1].mean
+    likeness = float(a @ b) / cells / max(ends[0].spread * ends[1].spread, 1.0)
+    return _Line(residual, likeness, *ends)
 
 
 def _spread(difference: Thumb, luma: Thumb) -> float:

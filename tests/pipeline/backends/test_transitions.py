@@ -16,7 +16,7 @@ SENSITIVITY = Sensitivity(
     cut_prominence=2.0,
     flash_us=130_000,
     line_residual=0.15,
-    likeness=0.6,
+    likeness=0.55,
 )
 
 
