@@ -118,8 +118,8 @@ def _performed(
     behind = backdrop(look, rng)
     wearing = dressed(person, look)
     lamp = Lamp(look)
-    shift_x, shift_y = _wander(rng, count, 0.03), _wander(rng, count, 0.018)
-    turn, zoom = _wander(rng, count, 2.5), 1 + _wander(rng, count, 0.03)
+    shift_x, shift_y = _wander(rng, count, 0.02), _wander(rng, count, 0.012)
+    turn, zoom = _wander(rng, count, 2.0), 1 + _wander(rng, count, 0.02)
     drift_x, drift_y = _wander(rng, count, 10.0), _wander(rng, count, 5.0)
     blinks = _blinks(rng, count)
     frames = []

@@ -18,7 +18,6 @@ FRAME_PX = 256
 BACKDROP_PX = 320
 """Width and height of a backdrop: wider than the frame, so that it can drift behind the person."""
 Backdrop = Literal["studio", "bricks", "curtain", "lights", "stars", "meadow"]
-BACKDROPS: tuple[Backdrop, ...] = ("studio", "bricks", "curtain", "lights", "stars", "meadow")
 
 
 @dataclass(frozen=True)
@@ -50,29 +49,39 @@ class Look:
     """-0.3 (lit from the right) to 0.3 (lit from the left)."""
 
 
-def draw_look(rng: np.random.Generator, *, number: int, of: int, turn: float = 0.0) -> Look:
-    """The `number`-th of `of` looks of one person: backdrops in turn, colours and framings spread evenly.
+@dataclass(frozen=True)
+class Place:
+    """Where one person is filmed: what all of that person's looks have in common."""
 
-    `turn` (0 to 1) starts backdrops and colours elsewhere, so that two people cut against each other differ.
-    """
-    backdrop = BACKDROPS[(number + round(turn * len(BACKDROPS))) % len(BACKDROPS)]
-    hue = (number / of + turn + rng.uniform(0, 0.5 / of)) % 1.0
+    backdrops: tuple[Backdrop, ...]
+    hue: float
+    brightness: tuple[float, ...]
+
+
+DAYLIGHT = Place(("studio", "bricks", "curtain"), hue=0.08, brightness=(0.9, 0.8, 0.85, 0.95, 0.75))
+NIGHT = Place(("lights", "stars", "meadow"), hue=0.58, brightness=(0.3, 0.4, 0.25, 0.35, 0.45))
+
+
+def draw_look(rng: np.random.Generator, place: Place, *, number: int) -> Look:
+    """The `number`-th look of one person: backdrops, light and framing change in turn, the place stays."""
+    backdrop = place.backdrops[number % len(place.backdrops)]
+    hue = (place.hue + rng.uniform(-0.05, 0.05)) % 1.0
     clothes = colorsys.hsv_to_rgb((hue + 0.45) % 1.0, rng.uniform(0.25, 0.75), rng.uniform(0.45, 0.9))
     return Look(
         name=f"{backdrop}-{number:02d}",
         backdrop=backdrop,
         hue=hue,
-        brightness=(0.8, 0.45, 0.6, 0.95, 0.55)[number % 5],
+        brightness=place.brightness[number % len(place.brightness)],
         clothes_rgb=clothes,
-        face_size=(0.54, 0.64, 0.58, 0.68)[number % 4] + rng.uniform(-0.015, 0.015),
-        face_x=(0.5, 0.45, 0.56, 0.42, 0.53)[number % 5] + rng.uniform(-0.015, 0.015),
+        face_size=(0.62, 0.68, 0.64, 0.70)[number % 4] + rng.uniform(-0.015, 0.015),
+        face_x=(0.5, 0.47, 0.53, 0.46, 0.52)[number % 5] + rng.uniform(-0.015, 0.015),
         face_y=0.49 + rng.uniform(-0.02, 0.02),
         tilt_deg=(0.0, -4.0, 3.0, -2.0, 5.0, -5.0, 2.0)[number % 7],
         mirrored=number % 3 == 1,
-        gain=rng.uniform(0.85, 1.1),
-        gamma=rng.uniform(0.88, 1.15),
-        warmth=(0.0, 0.14, -0.14)[number % 3],
-        side_light=(-0.22, 0.0, 0.22, 0.12)[number % 4],
+        gain=rng.uniform(0.92, 1.06),
+        gamma=rng.uniform(0.94, 1.08),
+        warmth=(0.0, 0.08, -0.08)[number % 3],
+        side_light=(-0.15, 0.0, 0.15, 0.08)[number % 4],
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.demo.looks import Look, draw_look
+from pipeline.demo.looks import DAYLIGHT, NIGHT, Look, draw_look
 from pipeline.demo.truth import ExpectedTier, ShotKind
 
 FPS = 25
@@ -21,6 +21,8 @@ REELS = (
 )
 """What each shot is and who is in it; `flash` is a good shot with a flash, `dissolve` says how a shot begins."""
 PEOPLE = {"A": "collins", "B": "hopper"}
+PLACES = {"A": DAYLIGHT, "B": NIGHT}
+"""Each person keeps to a place, so that a reference tells more about a shot than who is in it."""
 EXPECTED: dict[ShotKind, tuple[ExpectedTier, str | None]] = {
     "good": ("sync", None),
     "faceless": ("none", "faces.subjects"),
@@ -66,8 +68,7 @@ def write_script(seed: int) -> tuple[tuple[Shot, ...], ...]:
     """The shots of every reel. The same seed gives the same film."""
     rng = np.random.default_rng([seed, 0x5C12])
     looks = {
-        who: iter([draw_look(rng, number=n, of=LOOKS_PER_PERSON, turn=turn) for n in range(LOOKS_PER_PERSON)])
-        for who, turn in (("A", 0.0), ("B", 0.5))
+        who: iter([draw_look(rng, place, number=n) for n in range(LOOKS_PER_PERSON)]) for who, place in PLACES.items()
     }
     originals: dict[str, Shot] = {}
     reels: list[tuple[Shot, ...]] = []
@@ -89,7 +90,7 @@ def write_script(seed: int) -> tuple[tuple[Shot, ...], ...]:
                 person=PEOPLE[who] if who else None,
                 frames=int(rng.integers(101, 107)) + dissolve,
                 seed=int(rng.integers(2**31)),
-                look=next(looks[who]) if who else draw_look(rng, number=4, of=LOOKS_PER_PERSON),
+                look=next(looks[who]) if who else draw_look(rng, DAYLIGHT, number=4),
                 dissolve_in=dissolve,
                 flash=FLASH_FRAMES if words[0] == "flash" else (),
             )
