@@ -25,6 +25,14 @@ class EngineConfig(Configuration):
 
     workers: int = Field(default=2, ge=1, description="Actors of each pass")
     cpus_per_worker: float = Field(default=1.0, gt=0, description="Cores that Ray reserves for an actor")
+    attempts: int = Field(default=2, ge=1, description="Workers that an item may end before it is quarantined")
+    source_seconds: float = Field(default=7200, gt=0, description="A source that takes longer to cut ends its worker")
+    clip_seconds: float = Field(default=300, gt=0, description="A clip that takes longer to measure ends its worker")
+    memory_mb: int = Field(default=4096, ge=256, description="A worker that takes more memory is ended")
+    failure_limit: float = Field(
+        default=0.5, gt=0, le=1, description="The run stops where more of its sources fail; 1 never stops"
+    )
+    failure_limit_from: int = Field(default=50, ge=1, description="Sources seen before `failure_limit` is applied")
 
 
 class CurateConfig(Configuration):

@@ -1,29 +1,54 @@
 """Units into commits: a source counts when all of its units are done."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from pipeline.engine.unit import Unit
 from pipeline.store.files import Files
 from pipeline.store.snapshots import Snapshot, commit
+from schemas.errors import WorkFailed
 
 COMMIT_EVERY_S = 20.0
 """Between commits while work goes on. What a kill leaves uncommitted is found again by its name."""
 
 
+class FailureLimit:
+    """Notices where most sources fail: then something other than the footage is wrong, and going on is waste."""
+
+    def __init__(self, *, share: float, seen_first: int) -> None:
+        self._share, self._seen_first = share, seen_first
+        self._seen = 0
+        self._errors: Counter[str] = Counter()
+
+    def passed(self, error: str | None) -> str | None:
+        """Count a source with its error or none; what to say where the limit is passed."""
+        self._seen += 1
+        if error is not None:
+            self._errors[error] += 1
+        failed = self._errors.total()
+        if self._seen < self._seen_first or failed <= self._share * self._seen:
+            return None
+        often, times = self._errors.most_common(1)[0]
+        return (
+            f"stopped: {failed} of {self._seen} sources failed, {times} of them with: {often}. What is done is kept; "
+            "raise engine.failure_limit to go on"
+        )
+
+
 class Commits:
     """Collects units and commits whole sources, now and then and at the end."""
 
-    def __init__(self, files: Files, base: Snapshot) -> None:
+    def __init__(self, files: Files, base: Snapshot, limit: FailureLimit) -> None:
         self._files = files
         self._base = base
+        self._limit = limit
         self._waiting: dict[str, list[Unit]] = defaultdict(list)
         self._done: dict[str, dict[str, list[str]]] = {}
         self._work: dict[str, float] = defaultdict(float)
         self._last = time.monotonic()
 
     def add(self, unit: Unit) -> bool:
-        """Take a unit. True where it was the last of its source."""
+        """Take a unit. True where it was the last of its source. Raises WorkFailed where too many sources fail."""
         waiting = self._waiting[unit.source_id]
         waiting.append(unit)
         if len(waiting) < unit.of:
@@ -37,6 +62,9 @@ class Commits:
             for name, amount in done.work.items():
                 self._work[name] += amount
         self._done[unit.source_id] = parts
+        if stop := self._limit.passed(unit.error):
+            self.commit()
+            raise WorkFailed(stop)
         if time.monotonic() - self._last > COMMIT_EVERY_S:
             self.commit()
         return True

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import CurateConfig
-from pipeline.engine.commits import Commits
+from pipeline.engine import attempts
+from pipeline.engine.commits import Commits, FailureLimit
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.locations import crawl_into, sources_of
 from pipeline.engine.plan import missing_stages
@@ -72,6 +73,8 @@ def curate(
     progress: Progress,
 ) -> Outcome:
     """Bring the run up to date with these inputs and this configuration. The caller holds the writer's lock."""
+    files.sweep()
+    files.sweep(attempts.FOLDER)
     base = latest(files)
     snapshot = crawl_into(files, base, inputs, config.crawl, limit=limit) if inputs else base
     snapshot = commit(files, base, snapshot)
@@ -105,7 +108,8 @@ def _run_items(
     from pipeline.engine.ray_run import run_passes, running_ray
 
     check_stages(config)
-    commits = Commits(files, base)
+    limit = FailureLimit(share=config.engine.failure_limit, seen_first=config.engine.failure_limit_from)
+    commits = Commits(files, base, limit)
     done = 0
     progress("sources", done, len(sources))
     with running_ray(config, address):
@@ -113,4 +117,5 @@ def _run_items(
             if commits.add(unit):
                 done += 1
                 progress("sources", done, len(sources))
+    files.sweep(attempts.FOLDER)
     return commits.commit()

@@ -3,12 +3,15 @@
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pipeline.config import CurateConfig
+from pipeline.engine.attempts import Attempts
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.plan import clips_part_of, shots_parts
 from pipeline.engine.rows import completed, unmeasured
 from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
+from pipeline.engine.watchdog import Watchdog
 from pipeline.engine.work import Work
 from pipeline.stage import Row, Source
 from pipeline.stages import clips as clips_stage
@@ -21,10 +24,11 @@ from pipeline.store.parts import read_part, write_part
 class CutPass:
     """Runs `shots` and `clips` on one source after another. What a commit or an earlier try left whole is kept."""
 
-    def __init__(self, files: Files, config: CurateConfig) -> None:
+    def __init__(self, files: Files, config: CurateConfig, session: str) -> None:
         self._files = files
         self._config = config
         self._fingerprints = fingerprints(config)
+        self._attempts = Attempts(files, session, Watchdog(files, memory_mb=config.engine.memory_mb))
 
     def __call__(self, source: Source) -> Iterator[Unit]:
         """The units of this source, in time order."""
@@ -35,7 +39,9 @@ class CutPass:
         clips_part = clips_part_of(parts["shots"], self._fingerprints)
         if not self._files.exists(clips_part):
             self._cut(source, parts["shots"], clips_part, work)
-        count = read_part(self._files, clips_part).column("status").to_pylist().count("ok")
+        clips = read_part(self._files, clips_part).to_pylist()
+        count = sum(row["status"] == "ok" for row in clips)
+        failed = [row["error"] for row in (*read_part(self._files, parts["sources"]).to_pylist(), *clips)]
         starts = list(range(0, count, CLIPS_PER_UNIT)) or [0]
         for number, start in enumerate(starts):
             yield Unit(
@@ -46,7 +52,16 @@ class CutPass:
                 number=number,
                 of=len(starts),
                 work=dict(work.counts) if number == 0 else {},
+                error=None if count else next((error for error in failed if error), None),
             )
+
+    @contextmanager
+    def _attempt(self, stage: str, source: Source, work: Work) -> Iterator[None]:
+        engine = self._config.engine
+        item = f"{stage} of {source.id}"
+        with self._attempts.at(item, seconds=engine.source_seconds, limit=engine.attempts) as deaths:
+            work.count("deaths", deaths)
+            yield
 
     def _find_shots(self, source: Source, parts: dict[str, str], work: Work) -> None:
         start = time.process_time()
@@ -54,7 +69,7 @@ class CutPass:
         about = {"backend": shots_stage.BACKEND, "fingerprint": self._fingerprints["shots"]}
         work.count("decodes.shots")
         try:
-            with work.timed("shots"):
+            with self._attempt("shots", source, work), work.timed("shots"):
                 found = shots_stage.detect_shots(source, self._config.shots)
         except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
             seconds = time.process_time() - start
@@ -76,7 +91,7 @@ class CutPass:
             work.count("decodes.clips")
             scratch = self._files.scratch()
             try:
-                with work.timed("clips"):
+                with self._attempt("clips", source, work), work.timed("clips"):
                     for measured in clips_stage.cut_clips(source, shots, self._config.clips, scratch):
                         for medium in measured.media:
                             put_media(self._files, medium.kind, medium.data)

@@ -2,12 +2,14 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import cv2
 
 from pipeline.config import CurateConfig
+from pipeline.engine.attempts import Attempts
 from pipeline.engine.clip_stages import clip_stages, frame_stages
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.plan import unit_parts
@@ -15,21 +17,28 @@ from pipeline.engine.rows import completed, unmeasured
 from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
 from pipeline.engine.upstream import Upstream
 from pipeline.engine.watch import Outcome, watch_clip
+from pipeline.engine.watchdog import Watchdog
 from pipeline.engine.work import Work
 from pipeline.flow import STAGE
-from pipeline.stage import Clip, ClipStage, FrameStage, Row
+from pipeline.stage import Clip, ClipStage, FrameStage, Row, Unmeasurable
 from pipeline.store.files import Files
 from pipeline.store.media import local_media, put_media
 from pipeline.store.parts import read_part, write_part
+
+Turn = Callable[[str, Clip], AbstractContextManager[object]]
+"""Entered for (stage, clip) while that is measured. Raises Unmeasurable for a clip that is quarantined."""
 
 
 class MeasurePass:
     """Runs the clip-level stages on one unit after another. Models are loaded once, when the pass is made."""
 
-    def __init__(self, files: Files, config: CurateConfig) -> None:
+    def __init__(self, files: Files, config: CurateConfig, session: str) -> None:
         cv2.setNumThreads(1)
         self._files = files
+        self._engine = config.engine
         self._fingerprints = fingerprints(config)
+        self._watchdog = Watchdog(files, memory_mb=config.engine.memory_mb)
+        self._attempts = Attempts(files, session, self._watchdog)
         self._frame_stages = frame_stages(config)
         self._clip_stages = clip_stages(config)
 
@@ -40,18 +49,31 @@ class MeasurePass:
         work = Work()
         paths = unit_parts(unit.clips_part, unit.start, self._fingerprints)
         clips = _clips(read_part(self._files, unit.clips_part).to_pylist())[unit.start : unit.start + CLIPS_PER_UNIT]
-        self._look(clips, paths, work)
-        for stage in self._clip_stages:
-            if self._missing(stage.name, paths):
-                self._measure(stage, clips, paths, work)
+        most = self._engine.attempts * (len(clips) + 1)
+        seconds = self._engine.clip_seconds * len(clips)
+        with self._attempts.at(f"unit {unit.clips_part} {unit.start}", seconds=seconds, limit=most) as deaths:
+            work.count("deaths", deaths)
+            # A unit that ended its worker is done clip by clip, each with a marker of its own.
+            turn = self._alone if deaths else self._together
+            self._look(clips, paths, work, turn)
+            for stage in self._clip_stages:
+                if self._missing(stage.name, paths):
+                    self._measure(stage, clips, paths, work, turn)
         total = {name: unit.work.get(name, 0) + work.counts.get(name, 0) for name in {*unit.work, *work.counts}}
         parts = {**unit.parts, **{table: [path] for table, path in paths.items()}}
         return replace(unit, parts=parts, work=total)
 
+    def _together(self, stage: str, clip: Clip) -> AbstractContextManager[object]:
+        return self._watchdog.over(self._engine.clip_seconds)
+
+    def _alone(self, stage: str, clip: Clip) -> AbstractContextManager[object]:
+        item = f"{stage} of {clip.id} {clip.media_sha256}"
+        return self._attempts.at(item, seconds=self._engine.clip_seconds, limit=self._engine.attempts)
+
     def _missing(self, stage: str, paths: dict[str, str]) -> bool:
         return not all(self._files.exists(paths[table]) for table in STAGE[stage].tables)
 
-    def _look(self, clips: Sequence[Clip], paths: dict[str, str], work: Work) -> None:
+    def _look(self, clips: Sequence[Clip], paths: dict[str, str], work: Work, turn: Turn) -> None:
         stages = [stage for stage in self._frame_stages if self._missing(stage.name, paths)]
         if not stages:
             return
@@ -60,21 +82,26 @@ class MeasurePass:
         try:
             for clip in clips:
                 path = local_media(self._files, "clips", clip.media_sha256, scratch)
-                for name, (outcome, seconds) in watch_clip(clip, path, stages, work).items():
+                try:
+                    with turn("frames", clip):
+                        found = watch_clip(clip, path, stages, work)
+                except Unmeasurable as error:
+                    found = {stage.name: (error, 0.0) for stage in stages}
+                for name, (outcome, seconds) in found.items():
                     outcomes[name].append((clip, outcome, seconds))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         for stage in stages:
             self._write(stage, outcomes[stage.name], paths)
 
-    def _measure(self, stage: ClipStage, clips: Sequence[Clip], paths: dict[str, str], work: Work) -> None:
+    def _measure(self, stage: ClipStage, clips: Sequence[Clip], paths: dict[str, str], work: Work, turn: Turn) -> None:
         inputs = Upstream(self._files, stage.name, paths)
         outcomes: list[tuple[Clip, Outcome, float]] = []
         for clip in clips:
             start = time.process_time()
             outcome: Outcome
             try:
-                with work.timed(stage.name):
+                with turn(stage.name, clip), work.timed(stage.name):
                     outcome = stage.measure(clip, inputs.of(clip))
             except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
                 outcome = error

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
@@ -51,8 +52,8 @@ def running_ray(config: CurateConfig, address: str | None) -> Iterator[None]:
 
 
 class _CutActor:
-    def __init__(self, root: str, config: dict[str, Any]) -> None:
-        self._pass = CutPass(Files(root), CurateConfig.model_validate(config))
+    def __init__(self, root: str, config: dict[str, Any], session: str) -> None:
+        self._pass = CutPass(Files(root), CurateConfig.model_validate(config), session)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
         for id_, path in zip(batch["id"], batch["path"], strict=True):
@@ -61,10 +62,10 @@ class _CutActor:
 
 
 class _MeasureActor:
-    def __init__(self, root: str, config: dict[str, Any]) -> None:
+    def __init__(self, root: str, config: dict[str, Any], session: str) -> None:
         from pipeline.engine.measure import MeasurePass
 
-        self._pass = MeasurePass(Files(root), CurateConfig.model_validate(config))
+        self._pass = MeasurePass(Files(root), CurateConfig.model_validate(config), session)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         units = [Unit(**json.loads(str(text))) for text in batch["unit"]]
@@ -72,7 +73,11 @@ class _MeasureActor:
 
 
 def run_passes(root: str, config: CurateConfig, sources: Iterable[Source]) -> Iterator[Unit]:
-    """Measured units as they are done, in no particular order."""
+    """Measured units as they are done, in no particular order.
+
+    A worker that dies is started again, and given its item again, as often as that happens: Ray Data's own default.
+    What an item may do to its workers is bounded by the passes (see `attempts`).
+    """
     items = [{"id": source.id, "path": str(source.path)} for source in sources]
     if not items:
         return
@@ -82,7 +87,7 @@ def run_passes(root: str, config: CurateConfig, sources: Iterable[Source]) -> It
         "compute": pool,
         "batch_size": 1,
         "num_cpus": config.engine.cpus_per_worker,
-        "fn_constructor_args": (root, raw),
+        "fn_constructor_args": (root, raw, uuid4().hex),
     }
     dataset: Dataset = ray.data.from_items(items, override_num_blocks=len(items))
     dataset = dataset.map_batches(_CutActor, **options).repartition(target_num_rows_per_block=1)

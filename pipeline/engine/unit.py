@@ -22,6 +22,8 @@ class Unit:
     number: int
     of: int
     work: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+    """Why the source gives nothing, where it failed as a whole."""
 
     def to_dict(self) -> dict[str, Any]:
         """As it travels."""

@@ -2,13 +2,14 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-TEMPORARY = ".tmp-"
-"""Prefix of files still being written; nothing reads them, and `sweep` removes those that a kill left behind."""
+TEMPORARY = ".tmp"
+"""Folder of files still being written; nothing reads them, and `sweep` removes those that a kill left behind."""
 
 
 class Files:
@@ -38,7 +39,7 @@ class Files:
         if target.exists():
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._write_temporary(target.parent, data)
+        temporary = self._write_temporary(data)
         try:
             # A hard link fails where the name is taken; a rename would replace the first commit.
             os.link(temporary, target)
@@ -56,7 +57,17 @@ class Files:
             return
         target = Path(full)
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._write_temporary(target.parent, data).replace(target)
+        self._write_temporary(data).replace(target)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there. For what no commit names."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(f"{self._base}/{path}")
+
+    def sweep(self, folder: str = TEMPORARY) -> None:
+        """Remove a folder of leavings, if it is there. Only while no other command writes to the run."""
+        with suppress(FileNotFoundError):
+            self._fs.rm(f"{self._base}/{folder}", recursive=True)
 
     def create_from(self, path: str, source: Path) -> bool:
         """Like `create`, from a file on this disk, without reading it into memory where the run is local."""
@@ -94,7 +105,7 @@ class Files:
         except FileNotFoundError:
             return []
         names = (name.rstrip("/").rsplit("/", 1)[-1] for name in found)
-        return sorted(name for name in names if not name.startswith(TEMPORARY))
+        return sorted(names)
 
     def local_path(self, path: str) -> Path | None:
         """Where the file lies on this disk, or None where the run is elsewhere."""
@@ -104,12 +115,15 @@ class Files:
         """A folder for files being made: on the run's own disk where that is local, so that a rename is enough."""
         if not self._local:
             return Path(tempfile.mkdtemp(prefix="humo-"))
-        base = Path(self._base)
-        base.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=base))
+        return Path(tempfile.mkdtemp(dir=self._temporary()))
 
-    def _write_temporary(self, folder: Path, data: bytes) -> Path:
-        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
+    def _temporary(self) -> Path:
+        folder = Path(self._base) / TEMPORARY
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _write_temporary(self, data: bytes) -> Path:
+        descriptor, name = tempfile.mkstemp(dir=self._temporary())
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()

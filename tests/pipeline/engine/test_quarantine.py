@@ -1,0 +1,102 @@
+"""Items that end their worker, or never end, are set aside with their reason; their neighbours are measured."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.engine.commits import FailureLimit
+from pipeline.store.files import Files
+from pipeline.store.relations import Relations
+from pipeline.store.snapshots import latest
+from tests.pipeline.made_videos import numbered, steady, texture, write_video
+
+FRAMES = 21
+POISON = """
+import ctypes, os, time
+from pathlib import Path
+from pipeline.stages import quality, shots, speech
+
+def act(kind):
+    if kind == "segfault":
+        ctypes.string_at(0)
+    if kind == "memory":
+        hoard = []
+        while True:
+            hoard.append(b"x" * (1 << 28))
+            time.sleep(0.05)
+    if kind == "hang":
+        time.sleep(3600)
+    if kind == "raise":
+        raise ValueError("a bad picture")
+
+def poisoned(method, kind_of):
+    def wrapped(self, clip, *rest):
+        kind = kind_of(clip)
+        act(kind)
+        return method(self, clip, *rest)
+    return wrapped
+
+IN_FRAMES = {1: "segfault", 3: "memory", 5: "raise"}
+IN_SPEECH = {6: "hang"}
+number = lambda clip: round(clip.start_us / 40_000 / 21)
+quality.QualityStage.start = poisoned(quality.QualityStage.start, lambda clip: IN_FRAMES.get(number(clip)))
+speech.SpeechStage.measure = poisoned(speech.SpeechStage.measure, lambda clip: IN_SPEECH.get(number(clip)))
+find = shots.detect_shots
+def detect_shots(source, config):
+    if Path(source.path).name == "bad.mp4":
+        act("segfault")
+    return find(source, config)
+shots.detect_shots = detect_shots
+"""
+"""Put into every process of the run by Python itself, before anything of the run is imported."""
+
+
+@pytest.mark.slow
+def test_each_bad_item_alone_is_quarantined(tmp_path: Path) -> None:
+    footage, patch = tmp_path / "footage", tmp_path / "patch"
+    footage.mkdir()
+    patch.mkdir()
+    (patch / "sitecustomize.py").write_text(POISON)
+    scenes = [numbered(texture(scene), scene) for scene in range(8) for _ in range(FRAMES)]
+    write_video(footage / "good.mp4", scenes, times_ms=steady(len(scenes)))
+    write_video(footage / "bad.mp4", scenes[:FRAMES], times_ms=steady(FRAMES))
+    settings = ["clips.frames=21", "clips.min_frames=17", "engine.clip_seconds=5", "engine.memory_mb=1500"]
+    code = "from schemas.command_line import main; main()"
+    line = [sys.executable, "-c", code, "curate", str(footage), "--out", str(tmp_path / "run")]
+    line += [part for setting in settings for part in ("--set", setting)]
+    path = os.pathsep.join((str(patch), str(Path.cwd())))
+    done = subprocess.run(line, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stdout + done.stderr
+
+    files = Files(str(tmp_path / "run"))
+    relations = Relations(files, latest(files))
+    sources = {row["status"]: row["error"] for row in relations.arrow("sources").to_pylist()}
+    assert sources["failed"] == "quarantined after 2 attempts: the worker died"
+    clips = sorted(relations.arrow("clips").to_pylist(), key=lambda row: row["start_us"])
+    number_of = {row["id"]: number for number, row in enumerate(clips)}
+    assert len(clips) == 8
+    errors: dict[str, dict[int, str]] = {}
+    for table in ("quality", "faces", "speech"):
+        failed = [row for row in relations.arrow(table).to_pylist() if row["status"] == "failed"]
+        errors[table] = {number_of[row["id"]]: row["error"] for row in failed}
+    assert errors["quality"] == {
+        1: "quarantined after 2 attempts: the worker died",
+        3: "quarantined after 2 attempts: the worker's memory passed 1500 MB",
+        5: "ValueError: a bad picture",
+    }
+    assert errors["faces"].keys() == {1, 3}
+    assert errors["speech"] == {6: "quarantined after 2 attempts: no result within 5 s"}
+    assert files.names("attempts") == []
+    assert relations.arrow("quality").num_rows == relations.arrow("decisions").num_rows == 8
+
+
+def test_a_run_whose_sources_fail_stops_and_says_why() -> None:
+    limit = FailureLimit(share=0.5, seen_first=4)
+    assert [limit.passed(error) for error in ("no space", None, "no space")] == [None, None, None]
+    assert (stop := limit.passed("no space"))
+    assert "3 of 4 sources failed, 3 of them with: no space" in stop
+    patient = FailureLimit(share=1.0, seen_first=1)
+    assert [patient.passed("no space") for _ in range(9)] == [None] * 9
