@@ -3,10 +3,13 @@
 import json
 import logging
 import os
+import socket
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import ray
@@ -22,6 +25,8 @@ from schemas.errors import UserError
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of a Ray that we start ourselves. Only units pass through it, a few kilobytes each."""
 
+CONNECT_SECONDS = 5.0
+
 
 @contextmanager
 def running_ray(config: CurateConfig, address: str | None) -> Iterator[None]:
@@ -36,19 +41,50 @@ def running_ray(config: CurateConfig, address: str | None) -> Iterator[None]:
     threads = {"env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}}
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": threads}
     if address:
+        _check_reachable(address)
         try:
-            ray.init(address=address, **options)
+            with _without_remarks():
+                ray.init(address=address, **options)
         except (ConnectionError, RuntimeError) as error:
             raise UserError(f"there is no Ray cluster at {address}: {error}") from error
     else:
         # The two pools take turns more than they compete, so each may have all of its workers.
         cores = 2 * config.engine.workers * config.engine.cpus_per_worker + 2
         options |= {"num_cpus": round(cores), "object_store_memory": OBJECT_STORE_BYTES}
-        ray.init(address="local", include_dashboard=False, **options)
+        with _without_remarks():
+            ray.init(address="local", include_dashboard=False, **options)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Ray's core remarks on its log level, straight to the standard error; what it says is kept for a failed start."""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes. Raises UserError where nobody listens at host:port."""
+    place = urlsplit(address if "://" in address else f"ray://{address}")
+    if place.hostname is None or place.port is None:
+        return
+    try:
+        socket.create_connection((place.hostname, place.port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UserError(f"there is no Ray cluster at {address}: {error}") from error
 
 
 class _CutActor:
