@@ -17,12 +17,13 @@ Out = Annotated[str, typer.Option("--out", help="The run folder: a path or an fs
 Run = Annotated[str, typer.Argument(help="The run folder")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="section.option=value, over the configuration")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A YAML file of options")]
+Address = Annotated[str | None, typer.Option(help="A Ray cluster; none starts one here")]
 Json = Annotated[bool, typer.Option("--json", help="Facts as JSON")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `humo`."""
-    for command in (demo, curate, status, decide, pack, verify, trace, report, doctor):
+    for command in (demo, curate, retry, status, decide, pack, verify, trace, report, doctor):
         app.command()(command)
 
 
@@ -39,16 +40,12 @@ def curate(
     config: ConfigFile = None,
     settings: Settings = None,
     profile: Annotated[str | None, typer.Option(help="local or gpu")] = None,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster; none starts one here")] = None,
+    address: Address = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take at most so many inputs")] = None,
 ) -> None:
     """Curate footage into shards; again with more inputs adds them, and only what is missing is computed."""
-    from pipeline.console import ProgressView, console, print_funnel
-    from pipeline.decide.funnel import funnel
-    from pipeline.engine.curate import curate as run
     from pipeline.engine.curate import resolve
     from pipeline.store.files import Files
-    from pipeline.store.relations import Relations
     from pipeline.store.snapshots import latest
     from pipeline.store.writer import writing
 
@@ -56,13 +53,47 @@ def curate(
     resolved = resolve(files, _over(config, settings, {} if profile is None else {"profile": profile}))
     if not inputs and latest(files).number == 0:
         raise UserError("nothing to curate: name files, folders, globs or lists")
-    with writing(files), ProgressView() as progress:
-        outcome = run(files, inputs or [], resolved, address=address, limit=limit, progress=progress)
+    with writing(files):
+        _curate(files, inputs or [], resolved, address=address, limit=limit)
+
+
+def retry(
+    run: Run,
+    stage: Annotated[str | None, typer.Option(help="Of this stage only")] = None,
+    error: Annotated[str | None, typer.Option(help="Only rows whose reason contains this text")] = None,
+    address: Address = None,
+) -> None:
+    """Compute failed rows again, and what stands on them; everything else stays as it is."""
+    from pipeline.console import console
+    from pipeline.engine.retry import with_retries
+    from pipeline.store.relations import Relations
+    from pipeline.store.snapshots import commit
+    from pipeline.store.writer import writing
+
+    files, snapshot, config = _open(run)
+    with writing(files):
+        again, rows = with_retries(snapshot, Relations(files, snapshot), stage=stage, error=error)
+        commit(files, snapshot, again)
+        console.print(f"{rows} failed rows are tried again")
+        if rows:
+            _curate(files, [], config, address=address, limit=None)
+
+
+def _curate(
+    files: "Files", inputs: list[str], config: "CurateConfig", *, address: str | None, limit: int | None
+) -> None:
+    from pipeline.console import ProgressView, console, print_funnel
+    from pipeline.decide.funnel import funnel
+    from pipeline.engine.curate import curate as run
+    from pipeline.store.relations import Relations
+
+    with ProgressView() as progress:
+        outcome = run(files, inputs, config, address=address, limit=limit, progress=progress)
     done = f"{outcome.sources} sources, {outcome.computed} of them computed now"
     console.print(f"{done}; snapshot {outcome.snapshot.number}")
     relations = Relations(files, outcome.snapshot)
-    print_funnel(funnel(relations, resolved.decide))
-    console.print(f"shards: {out}/shards/manifest.json")
+    print_funnel(funnel(relations, config.decide))
+    console.print(f"shards: {files.root}/shards/manifest.json")
     _report_failures(relations, outcome.gone)
 
 

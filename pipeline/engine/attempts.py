@@ -38,7 +38,7 @@ class Attempts:
         while self._files.exists(self._marker(item, deaths)):
             deaths += 1
         if deaths >= limit:
-            raise Unmeasurable(f"quarantined after {deaths} attempts: {self._reason(item, deaths - 1)}")
+            raise Unmeasurable(f"quarantined at attempt {deaths} of {limit}: {self._reason(item, deaths - 1)}")
         marker = self._marker(item, deaths)
         self._files.create(marker, json.dumps({"item": item, "pid": os.getpid()}).encode())
         try:

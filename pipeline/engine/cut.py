@@ -30,13 +30,13 @@ class CutPass:
         self._fingerprints = fingerprints(config)
         self._attempts = Attempts(files, session, Watchdog(files, memory_mb=config.engine.memory_mb))
 
-    def __call__(self, source: Source) -> Iterator[Unit]:
+    def __call__(self, source: Source, retries: dict[str, int]) -> Iterator[Unit]:
         """The units of this source, in time order."""
         work = Work()
-        parts = shots_parts(source.id, self._fingerprints)
+        parts = shots_parts(source.id, self._fingerprints, retries)
         if not all(self._files.exists(path) for path in parts.values()):
             self._find_shots(source, parts, work)
-        clips_part = clips_part_of(parts["shots"], self._fingerprints)
+        clips_part = clips_part_of(parts["shots"], self._fingerprints, retries)
         if not self._files.exists(clips_part):
             self._cut(source, parts["shots"], clips_part, work)
         clips = read_part(self._files, clips_part).to_pylist()
@@ -51,6 +51,7 @@ class CutPass:
                 start=start,
                 number=number,
                 of=len(starts),
+                retries=retries,
                 work=dict(work.counts) if number == 0 else {},
                 error=None if count else next((error for error in failed if error), None),
             )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.engine.fingerprint import input_digest, stage_digest
@@ -35,7 +36,7 @@ def crawl_into(
         about = About(backend=f"file/{crawl.VERSION}", fingerprint=fingerprint, seconds=0.0)
         write_part(files, "locations", path, [completed(row, **about)])
         parts["locations"][crawl.location_id(found.uri)] = [path]
-    return Snapshot(number=snapshot.number, parts={**snapshot.parts, **parts}, work=snapshot.work)
+    return replace(snapshot, parts={**snapshot.parts, **parts})
 
 
 def sources_of(relations: Relations) -> Iterator[Source]:

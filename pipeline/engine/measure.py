@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 
@@ -19,7 +19,7 @@ from pipeline.engine.upstream import Upstream
 from pipeline.engine.watch import Outcome, watch_clip
 from pipeline.engine.watchdog import Watchdog
 from pipeline.engine.work import Work
-from pipeline.flow import STAGE
+from pipeline.flow import MEASURE, STAGE
 from pipeline.stage import Clip, ClipStage, FrameStage, Row, Unmeasurable
 from pipeline.store.files import Files
 from pipeline.store.media import local_media, put_media
@@ -27,6 +27,25 @@ from pipeline.store.parts import read_part, write_part
 
 Turn = Callable[[str, Clip], AbstractContextManager[object]]
 """Entered for (stage, clip) while that is measured. Raises Unmeasurable for a clip that is quarantined."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """A unit at work."""
+
+    clips: list[Clip]
+    paths: dict[str, str]
+    """Table -> the part to be written."""
+    turn: Turn
+    work: Work
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """What stays of an earlier try of a stage: rows by table, of these clips."""
+
+    rows: dict[str, list[Row]]
+    clips: frozenset[str]
 
 
 class MeasurePass:
@@ -47,7 +66,7 @@ class MeasurePass:
         if unit.clips_part is None:
             return unit
         work = Work()
-        paths = unit_parts(unit.clips_part, unit.start, self._fingerprints)
+        paths = unit_parts(unit.clips_part, unit.start, self._fingerprints, unit.retries)
         clips = _clips(read_part(self._files, unit.clips_part).to_pylist())[unit.start : unit.start + CLIPS_PER_UNIT]
         most = self._engine.attempts * (len(clips) + 1)
         seconds = self._engine.clip_seconds * len(clips)
@@ -55,10 +74,16 @@ class MeasurePass:
             work.count("deaths", deaths)
             # A unit that ended its worker is done clip by clip, each with a marker of its own.
             turn = self._alone if deaths else self._together
-            self._look(clips, paths, work, turn)
+            task = _Task(clips=clips, paths=paths, turn=turn, work=work)
+            missing = {
+                name: self._settled(name, unit, paths)
+                for name in MEASURE
+                if not all(self._files.exists(paths[table]) for table in STAGE[name].tables)
+            }
+            self._look([stage for stage in self._frame_stages if stage.name in missing], task, missing)
             for stage in self._clip_stages:
-                if self._missing(stage.name, paths):
-                    self._measure(stage, clips, paths, work, turn)
+                if stage.name in missing:
+                    self._measure(stage, task, missing[stage.name])
         total = {name: unit.work.get(name, 0) + work.counts.get(name, 0) for name in {*unit.work, *work.counts}}
         parts = {**unit.parts, **{table: [path] for table, path in paths.items()}}
         return replace(unit, parts=parts, work=total)
@@ -70,50 +95,72 @@ class MeasurePass:
         item = f"{stage} of {clip.id} {clip.media_sha256}"
         return self._attempts.at(item, seconds=self._engine.clip_seconds, limit=self._engine.attempts)
 
-    def _missing(self, stage: str, paths: dict[str, str]) -> bool:
-        return not all(self._files.exists(paths[table]) for table in STAGE[stage].tables)
+    def _settled(self, stage: str, unit: Unit, paths: dict[str, str]) -> _Settled:
+        """What the try before left that has not failed, where this is a retry of the stage on the same inputs."""
+        retries = unit.retries.get(stage, 0)
+        if not retries:
+            return _Settled({}, frozenset())
+        assert unit.clips_part is not None
+        earlier = {**unit.retries, stage: retries - 1}
+        before = unit_parts(unit.clips_part, unit.start, self._fingerprints, earlier)
+        tables = STAGE[stage].tables
+        if not all(self._files.exists(before[table]) for table in tables):
+            return _Settled({}, frozenset())
+        rows = {table: read_part(self._files, before[table]).to_pylist() for table in tables}
+        failed = {row["id"] for row in rows[tables[0]] if row["status"] == "failed"}
+        kept = {
+            table: [row for row in found if row.get("clip_id", row["id"]) not in failed]
+            for table, found in rows.items()
+        }
+        return _Settled(kept, frozenset(row["id"] for row in kept[tables[0]]))
 
-    def _look(self, clips: Sequence[Clip], paths: dict[str, str], work: Work, turn: Turn) -> None:
-        stages = [stage for stage in self._frame_stages if self._missing(stage.name, paths)]
-        if not stages:
-            return
+    def _look(self, stages: Sequence[FrameStage], task: _Task, settled: dict[str, _Settled]) -> None:
         outcomes: dict[str, list[tuple[Clip, Outcome, float]]] = {stage.name: [] for stage in stages}
         scratch = self._files.scratch()
         try:
-            for clip in clips:
+            for clip in task.clips:
+                looking = [stage for stage in stages if clip.id not in settled[stage.name].clips]
+                if not looking:
+                    continue
                 path = local_media(self._files, "clips", clip.media_sha256, scratch)
                 try:
-                    with turn("frames", clip):
-                        found = watch_clip(clip, path, stages, work)
+                    with task.turn("frames", clip):
+                        found = watch_clip(clip, path, looking, task.work)
                 except Unmeasurable as error:
-                    found = {stage.name: (error, 0.0) for stage in stages}
+                    found = {stage.name: (error, 0.0) for stage in looking}
                 for name, (outcome, seconds) in found.items():
                     outcomes[name].append((clip, outcome, seconds))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         for stage in stages:
-            self._write(stage, outcomes[stage.name], paths)
+            self._write(stage, outcomes[stage.name], settled[stage.name], task.paths)
 
-    def _measure(self, stage: ClipStage, clips: Sequence[Clip], paths: dict[str, str], work: Work, turn: Turn) -> None:
-        inputs = Upstream(self._files, stage.name, paths)
+    def _measure(self, stage: ClipStage, task: _Task, settled: _Settled) -> None:
+        inputs = Upstream(self._files, stage.name, task.paths)
         outcomes: list[tuple[Clip, Outcome, float]] = []
-        for clip in clips:
+        for clip in task.clips:
+            if clip.id in settled.clips:
+                continue
             start = time.process_time()
             outcome: Outcome
             try:
-                with turn(stage.name, clip), work.timed(stage.name):
+                with task.turn(stage.name, clip), task.work.timed(stage.name):
                     outcome = stage.measure(clip, inputs.of(clip))
             except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
                 outcome = error
             outcomes.append((clip, outcome, time.process_time() - start))
-        self._write(stage, outcomes, paths)
+        self._write(stage, outcomes, settled, task.paths)
 
     def _write(
-        self, stage: FrameStage | ClipStage, outcomes: list[tuple[Clip, Outcome, float]], paths: dict[str, str]
+        self,
+        stage: FrameStage | ClipStage,
+        outcomes: list[tuple[Clip, Outcome, float]],
+        settled: _Settled,
+        paths: dict[str, str],
     ) -> None:
         fingerprint = self._fingerprints[stage.name]
         tables = STAGE[stage.name].tables
-        rows: dict[str, list[Row]] = {table: [] for table in tables}
+        rows: dict[str, list[Row]] = {table: list(settled.rows.get(table, [])) for table in tables}
         for clip, outcome, seconds in outcomes:
             if isinstance(outcome, Exception):
                 row = unmeasured(clip.id, outcome, backend=stage.backend, fingerprint=fingerprint, seconds=seconds)

@@ -1,4 +1,9 @@
-"""Which parts a source will have: known from fingerprints and names alone, before anything runs."""
+"""Which parts a source will have: known from fingerprints and names alone, before anything runs.
+
+`retries` says how often a stage's failed rows of the source were asked for again; each time gives its parts new names.
+"""
+
+from collections.abc import Mapping
 
 from pipeline.engine.fingerprint import input_digest
 from pipeline.engine.unit import CLIPS_PER_UNIT
@@ -6,24 +11,28 @@ from pipeline.flow import CUT, MEASURE, STAGE, downstream
 from pipeline.store.parts import part_path
 from pipeline.store.snapshots import Snapshot
 
+Retries = Mapping[str, int]
+"""Item stage -> times, of one source."""
 
-def shots_parts(source_id: str, fingerprints: dict[str, str]) -> dict[str, str]:
+
+def shots_parts(source_id: str, fingerprints: dict[str, str], retries: Retries) -> dict[str, str]:
     """Table -> part of the stage `shots` for a source."""
-    digest = input_digest(source_id)
+    digest = input_digest(source_id, *_again("shots", retries))
     return {table: part_path(table, fingerprints["shots"], digest) for table in STAGE["shots"].tables}
 
 
-def clips_part_of(shots_part: str, fingerprints: dict[str, str]) -> str:
+def clips_part_of(shots_part: str, fingerprints: dict[str, str], retries: Retries) -> str:
     """The part of the stage `clips` made of these shots."""
-    return part_path("clips", fingerprints["clips"], input_digest(shots_part))
+    return part_path("clips", fingerprints["clips"], input_digest(shots_part, *_again("clips", retries)))
 
 
-def unit_parts(clips_part: str, start: int, fingerprints: dict[str, str]) -> dict[str, str]:
+def unit_parts(clips_part: str, start: int, fingerprints: dict[str, str], retries: Retries) -> dict[str, str]:
     """Table -> part of every clip-level stage for the unit that begins at the `start`-th clip of `clips_part`."""
     paths = {"clips": clips_part}
     for name in MEASURE:
         stage = STAGE[name]
-        digest = input_digest(start, CLIPS_PER_UNIT, *(paths[STAGE[need].tables[0]] for need in stage.needs))
+        needs = [paths[STAGE[need].tables[0]] for need in stage.needs]
+        digest = input_digest(start, CLIPS_PER_UNIT, *needs, *_again(name, retries))
         paths.update({table: part_path(table, fingerprints[name], digest) for table in stage.tables})
     del paths["clips"]
     return paths
@@ -31,8 +40,9 @@ def unit_parts(clips_part: str, start: int, fingerprints: dict[str, str]) -> dic
 
 def missing_stages(source_id: str, snapshot: Snapshot, fingerprints: dict[str, str]) -> set[str]:
     """Item stages whose committed parts of this source are not those that this configuration asks for."""
-    shots = shots_parts(source_id, fingerprints)
-    clips = clips_part_of(shots["shots"], fingerprints)
+    retries = snapshot.retries.get(source_id, {})
+    shots = shots_parts(source_id, fingerprints, retries)
+    clips = clips_part_of(shots["shots"], fingerprints, retries)
     have = {
         table: groups.get(source_id)
         for table, groups in snapshot.parts.items()
@@ -43,7 +53,7 @@ def missing_stages(source_id: str, snapshot: Snapshot, fingerprints: dict[str, s
     if have.get("clips") != [clips]:
         return downstream({"clips"})
     units = len(have.get("quality") or [])
-    wanted = [unit_parts(clips, number * CLIPS_PER_UNIT, fingerprints) for number in range(units)]
+    wanted = [unit_parts(clips, number * CLIPS_PER_UNIT, fingerprints, retries) for number in range(units)]
     different = {
         name
         for name in MEASURE
@@ -51,3 +61,7 @@ def missing_stages(source_id: str, snapshot: Snapshot, fingerprints: dict[str, s
         if units and have.get(table) != [paths[table] for paths in wanted]
     }
     return downstream(different) if different else set()
+
+
+def _again(stage: str, retries: Retries) -> list[str]:
+    return [f"retry {retries[stage]}"] if retries.get(stage) else []

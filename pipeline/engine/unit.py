@@ -21,6 +21,8 @@ class Unit:
     start: int
     number: int
     of: int
+    retries: dict[str, int]
+    """Item stage -> how often its failed rows of this source were asked for again."""
     work: dict[str, float] = field(default_factory=dict)
     error: str | None = None
     """Why the source gives nothing, where it failed as a whole."""

@@ -1,7 +1,7 @@
 """Snapshots: which parts are current. Creating the next number is the commit."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.store.files import Files
 from schemas.errors import UserError
@@ -18,11 +18,13 @@ class Snapshot:
     `parts`: table -> group (a source, a location, or `WHOLE`) -> part paths in order. A source is committed in one
     piece, so that every clip-level table has a row for every committed clip.
     `work`: counters since the run began (decodes by pass, seconds by stage); they take no part in any hash.
+    `retries`: source -> item stage -> how often its failed rows were asked for again.
     """
 
     number: int = 0
     parts: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     work: dict[str, float] = field(default_factory=dict)
+    retries: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def paths(self, table: str) -> list[str]:
         """The current parts of a table, in group order."""
@@ -34,7 +36,7 @@ class Snapshot:
         merged = {table: dict(groups) for table, groups in self.parts.items()}
         for table, paths in parts.items():
             merged.setdefault(table, {})[group] = paths
-        return Snapshot(number=self.number, parts=merged, work=self.work)
+        return replace(self, parts=merged)
 
     def with_sources(self, done: dict[str, dict[str, list[str]]]) -> "Snapshot":
         """A copy in which each of these sources has these parts (table -> paths), and no others."""
@@ -44,12 +46,12 @@ class Snapshot:
         for source_id, tables in done.items():
             for table, paths in tables.items():
                 parts.setdefault(table, {})[source_id] = paths
-        return Snapshot(number=self.number, parts=parts, work=self.work)
+        return replace(self, parts=parts)
 
     def with_work(self, work: dict[str, float]) -> "Snapshot":
         """A copy with counters added."""
         total = {key: self.work.get(key, 0) + work.get(key, 0) for key in sorted({*self.work, *work})}
-        return Snapshot(number=self.number, parts=self.parts, work=total)
+        return replace(self, work=total)
 
 
 def _path(number: int) -> str:
@@ -64,7 +66,7 @@ def latest(files: Files) -> Snapshot:
     raw = json.loads(files.read(f"snapshots/{names[-1]}"))
     if raw.get("format") != FORMAT:
         raise UserError(f"{files.root} was written by another version of humo ({raw.get('format')})")
-    return Snapshot(number=raw["number"], parts=raw["parts"], work=raw["work"])
+    return Snapshot(number=raw["number"], parts=raw["parts"], work=raw["work"], retries=raw.get("retries", {}))
 
 
 def commit(files: Files, base: Snapshot, new: Snapshot) -> Snapshot:
@@ -72,10 +74,10 @@ def commit(files: Files, base: Snapshot, new: Snapshot) -> Snapshot:
 
     Raises UserError where another writer committed since `base`.
     """
-    if new.parts == base.parts:
+    if (new.parts, new.retries) == (base.parts, base.retries):
         return base
     number = base.number + 1
-    body = {"format": FORMAT, "number": number, "parts": new.parts, "work": new.work}
+    body = {"format": FORMAT, "number": number, "parts": new.parts, "work": new.work, "retries": new.retries}
     if not files.create(_path(number), json.dumps(body, sort_keys=True).encode()):
         raise UserError(f"another command wrote to {files.root} meanwhile; give the same command again")
-    return Snapshot(number=number, parts=new.parts, work=new.work)
+    return replace(new, number=number)

@@ -11,6 +11,7 @@ from pipeline.engine.commits import FailureLimit
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
+from tests.pipeline.conftest import humo
 from tests.pipeline.made_videos import numbered, steady, texture, write_video
 
 FRAMES = 21
@@ -63,7 +64,13 @@ def test_each_bad_item_alone_is_quarantined(tmp_path: Path) -> None:
     scenes = [numbered(texture(scene), scene) for scene in range(8) for _ in range(FRAMES)]
     write_video(footage / "good.mp4", scenes, times_ms=steady(len(scenes)))
     write_video(footage / "bad.mp4", scenes[:FRAMES], times_ms=steady(FRAMES))
-    settings = ["clips.frames=21", "clips.min_frames=17", "engine.clip_seconds=5", "engine.memory_mb=1500"]
+    settings = [
+        "clips.frames=21",
+        "clips.min_frames=17",
+        "engine.clip_seconds=5",
+        "engine.memory_mb=1500",
+        "engine.attempts=1",
+    ]
     code = "from schemas.command_line import main; main()"
     line = [sys.executable, "-c", code, "curate", str(footage), "--out", str(tmp_path / "run")]
     line += [part for setting in settings for part in ("--set", setting)]
@@ -74,7 +81,7 @@ def test_each_bad_item_alone_is_quarantined(tmp_path: Path) -> None:
     files = Files(str(tmp_path / "run"))
     relations = Relations(files, latest(files))
     sources = {row["status"]: row["error"] for row in relations.arrow("sources").to_pylist()}
-    assert sources["failed"] == "quarantined after 2 attempts: the worker died"
+    assert sources["failed"] == "quarantined at attempt 1 of 1: the worker died"
     clips = sorted(relations.arrow("clips").to_pylist(), key=lambda row: row["start_us"])
     number_of = {row["id"]: number for number, row in enumerate(clips)}
     assert len(clips) == 8
@@ -83,14 +90,24 @@ def test_each_bad_item_alone_is_quarantined(tmp_path: Path) -> None:
         failed = [row for row in relations.arrow(table).to_pylist() if row["status"] == "failed"]
         errors[table] = {number_of[row["id"]]: row["error"] for row in failed}
     assert errors["quality"] == {
-        1: "quarantined after 2 attempts: the worker died",
-        3: "quarantined after 2 attempts: the worker's memory passed 1500 MB",
+        1: "quarantined at attempt 1 of 1: the worker died",
+        3: "quarantined at attempt 1 of 1: the worker's memory passed 1500 MB",
         5: "ValueError: a bad picture",
     }
     assert errors["faces"].keys() == {1, 3}
-    assert errors["speech"] == {6: "quarantined after 2 attempts: no result within 5 s"}
+    assert errors["speech"] == {6: "quarantined at attempt 1 of 1: no result within 5 s"}
     assert files.names("attempts") == []
     assert relations.arrow("quality").num_rows == relations.arrow("decisions").num_rows == 8
+
+    retried = humo("retry", tmp_path / "run")
+    assert retried.code == 0, retried.text
+    after = Relations(files, latest(files))
+    assert [row["status"] for row in after.arrow("sources").to_pylist()] == ["ok", "ok"]
+    assert after.arrow("quality").num_rows == 9
+    before = {row["id"]: row for row in relations.arrow("quality").to_pylist() if row["status"] == "ok"}
+    now = {row["id"]: row for row in after.arrow("quality").to_pylist()}
+    assert {row["status"] for row in now.values()} == {"ok"}
+    assert {id_: now[id_] for id_ in before} == before, "what was measured is not measured again, seconds and all"
 
 
 def test_a_run_whose_sources_fail_stops_and_says_why() -> None:

@@ -1,0 +1,39 @@
+"""Failed rows again: after a mended file, a mended stage, or a worker that died for reasons of its own."""
+
+from collections import defaultdict
+from dataclasses import replace
+
+from pipeline.flow import CUT, MEASURE, STAGE
+from pipeline.store.relations import Relations
+from pipeline.store.snapshots import Snapshot
+from schemas.errors import UserError
+
+
+def with_retries(
+    snapshot: Snapshot, relations: Relations, *, stage: str | None, error: str | None
+) -> tuple[Snapshot, int]:
+    """The snapshot in which failed rows of item stages are asked for again, and how many these are.
+
+    Args:
+        snapshot: the newest commit.
+        relations: its tables.
+        stage: of this stage alone; None: of every one.
+        error: only rows whose reason contains this text.
+
+    Raises UserError for a stage that does not measure items.
+    """
+    items = (*CUT, *MEASURE)
+    if stage is not None and stage not in items:
+        raise UserError(f"no stage {stage!r} has failed rows to retry: give one of {', '.join(items)}")
+    retries: dict[str, dict[str, int]] = defaultdict(
+        dict, {key: dict(value) for key, value in snapshot.retries.items()}
+    )
+    rows = 0
+    for name in items if stage is None else (stage,):
+        table = STAGE[name].tables[0]
+        query = f"SELECT id FROM \"{table}\" WHERE status = 'failed' AND contains(error, ?)"
+        found = [id_ for (id_,) in relations.connection.execute(query, [error or ""]).fetchall()]
+        rows += len(found)
+        for source in {id_.partition("_")[0] for id_ in found}:
+            retries[source][name] = retries[source].get(name, 0) + 1
+    return replace(snapshot, retries=dict(retries)), rows
