@@ -12,19 +12,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from humo.encoders import AudioEncoder, TextEncoder, VideoCodec
 from humo.generation import sampler
+from humo.int8 import store_in_8_bits
 from humo.settings import GenerationDefaults, ModelIndex
 from humo.transformer import KEPT_IN_FLOAT32, HuMoTransformer
 from humo.weights import fit_weights, read_weights
 from schemas.errors import UserError
 
 INDEX = "model_index.json"
+Weights = Literal["full", "int8-text", "int8"]
+"""`full`: as they are. `int8-text`: the text encoder's linear layers in 8 bits. `int8`: the transformer's too."""
 KNOWN_PARTS = {
     "text_encoder": {"HashedTextEncoder": "humo.mini.text", "UMT5TextEncoder": "humo.wan"},
     "audio_encoder": {"MelAudioEncoder": "humo.mini.audio", "WhisperAudioEncoder": "humo.wan"},
@@ -70,41 +74,70 @@ def save_model_dir(directory: Path, model: Model) -> None:
     partial.rename(directory)
 
 
-def load_model_dir(directory: Path, *, device: torch.device, dtype: torch.dtype) -> Model:
+def load_model_dir(directory: Path, *, device: torch.device, dtype: torch.dtype, weights: Weights = "full") -> Model:
     """Read a model directory.
 
     Args:
         directory: as `save_model_dir` writes it.
         device: where everything goes.
         dtype: of the transformer's and the text encoder's weights; what is delicate stays in float32.
+        weights: in how many bits they are held; see `humo.int8`.
 
     Raises:
         UserError: for a folder or a file that is missing or unfit, naming it.
     """
     index = read_index(directory)
-    transformer = load_transformer(directory / "transformer", dtype=dtype)
-    parts = {}
-    for folder, known in KNOWN_PARTS.items():
-        name = getattr(index, folder)
-        if name not in known:
-            raise UserError(f"{directory / INDEX} names {name!r} as its {folder}; known are {', '.join(known)}")
-        if not (directory / folder).is_dir():
-            raise UserError(f"{directory / folder} does not exist")
-        parts[folder] = getattr(import_module(known[name]), name).load(directory / folder, device, dtype)
-    shift = read_json(directory / "scheduler" / "scheduler_config.json").get("flow_shift")
-    if not isinstance(shift, (int, float)) or shift <= 0:
-        raise UserError(f"{directory / 'scheduler' / 'scheduler_config.json'} has no flow_shift above 0")
+    classes = {part: part_class(directory, index, part) for part in KNOWN_PARTS}
+    shift = read_shift(directory)
+    transformer = load_transformer(directory / "transformer", dtype=dtype, int8=weights == "int8")
+    parts = {
+        part: load_part(directory, part, found, device=device, dtype=dtype, weights=weights)
+        for part, found in classes.items()
+    }
     return Model(
         transformer=transformer.to(device),  # type: ignore[arg-type]
         text_encoder=parts["text_encoder"],
         audio_encoder=parts["audio_encoder"],
         codec=parts["vae"],
         defaults=index.defaults,
-        shift=float(shift),
+        shift=shift,
     )
 
 
-def load_transformer(folder: Path, *, dtype: torch.dtype) -> HuMoTransformer:
+def part_class(directory: Path, index: ModelIndex, part: str) -> Any:
+    """The class of an encoder or of the codec. Raises UserError if it is unknown or its folder is missing."""
+    known, name = KNOWN_PARTS[part], getattr(index, part)
+    if name not in known:
+        raise UserError(f"{directory / INDEX} names {name!r} as its {part}; known are {', '.join(known)}")
+    if not (directory / part).is_dir():
+        raise UserError(f"{directory / part} does not exist")
+    return getattr(import_module(known[name]), name)
+
+
+def load_part(
+    directory: Path, part: str, found: Any, *, device: torch.device, dtype: torch.dtype, weights: Weights
+) -> Any:
+    """An encoder or the codec; see `load_model_dir`. `found` is its `part_class`."""
+    if part != "text_encoder" or weights == "full":
+        return found.load(directory / part, device, dtype)
+    encoder = found.load(directory / part, torch.device("cpu"), dtype)
+    # The mini encoder has no weights.
+    if isinstance(module := getattr(encoder, "model", None), nn.Module):
+        store_in_8_bits(module, nn.Linear)
+        module.to(device)
+    return encoder
+
+
+def read_shift(directory: Path) -> float:
+    """Of the sampler's noise schedule. Raises UserError if the scheduler's configuration has none."""
+    path = directory / "scheduler" / "scheduler_config.json"
+    shift = read_json(path).get("flow_shift")
+    if not isinstance(shift, (int, float)) or shift <= 0:
+        raise UserError(f"{path} has no flow_shift above 0")
+    return float(shift)
+
+
+def load_transformer(folder: Path, *, dtype: torch.dtype, int8: bool = False) -> HuMoTransformer:
     """The transformer of a model directory, on the CPU and in evaluation mode.
 
     Weights whose type stays are file maps: they enter memory when they are used.
@@ -112,6 +145,7 @@ def load_transformer(folder: Path, *, dtype: torch.dtype) -> HuMoTransformer:
     Args:
         folder: `transformer` of a model directory.
         dtype: of the weights; what is delicate stays in float32.
+        int8: hold the linear layers in 8 bits; see `humo.int8`.
 
     Raises:
         UserError: for unreadable files and for missing, unknown or misshaped keys, naming them.
@@ -121,6 +155,8 @@ def load_transformer(folder: Path, *, dtype: torch.dtype) -> HuMoTransformer:
     for name, parameter in model.named_parameters():
         kept = any(part in KEPT_IN_FLOAT32 for part in name.split("."))
         parameter.data = parameter.data.to(torch.float32 if kept else dtype)
+    if int8:
+        store_in_8_bits(model)
     model.eval()
     return model
 

@@ -25,6 +25,14 @@ class OffloadChoice(StrEnum):
     BLOCKS = "blocks"
 
 
+class WeightsChoice(StrEnum):
+    """See `humo.checkpoints.Weights`."""
+
+    FULL = "full"
+    INT8_TEXT = "int8-text"
+    INT8 = "int8"
+
+
 class ConvertForm(StrEnum):
     """See `humo.transformer.Form`."""
 
@@ -65,6 +73,13 @@ def generate(
         OffloadChoice,
         typer.Option(help="What leaves the GPU while it rests: model (whole parts), blocks (layers too)."),
     ] = OffloadChoice.NONE,
+    weights: Annotated[
+        WeightsChoice,
+        typer.Option(help="Linear layers in 8 bits: the text encoder's (int8-text), all (int8)."),
+    ] = WeightsChoice.FULL,
+    compile_blocks: Annotated[
+        bool, typer.Option("--compile", help="Compile the transformer's blocks: minutes once, faster steps.")
+    ] = False,
     mark: Annotated[bool, typer.Option(help="Say in the file's metadata that the video is AI-generated.")] = True,
 ) -> None:
     """Make videos of people from text, reference images and speech."""
@@ -74,6 +89,8 @@ def generate(
         raise UserError("--cases brings its own texts, images and speech; leave --text, --image and --audio out")
     if cases is None and text is None:
         raise UserError("say what the video shows with --text, or give --cases")
+    if compile_blocks and offload is OffloadChoice.BLOCKS:
+        raise UserError("blocks that are streamed cannot be compiled; leave --compile out or take --offload model")
     given = Request(
         text=text or "",
         images=tuple(image or ()),
@@ -110,7 +127,10 @@ def generate(
         device=torch.device("cuda" if cuda else "cpu"),
         dtype=torch.bfloat16 if cuda else torch.float32,
         offload=offload.value,
+        weights=weights.value,
     )
+    if compile_blocks:
+        pipeline.parts.transformer.compile_repeated_blocks()  # type: ignore[no-untyped-call]
     if cases is not None:
         out.mkdir(parents=True, exist_ok=True)
     failed = 0

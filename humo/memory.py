@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from humo.transformer import PATCH, HuMoTransformer
+from schemas.errors import UserError
 
 SHARE = 0.25
 """Of the device's memory that the activations of a batch of passes may take."""
@@ -17,14 +18,21 @@ MOST_PASSES = 4
 def activation_bytes(model: HuMoTransformer, *, tokens: int) -> int:
     """Largest live activations of one sample's pass without gradients.
 
-    The residual stream, its normed and modulated copies in float32 (4 in all), and the hidden feed-forward layer before
-    and after its GELU in the weights' type, or the self-attention's queries, keys and values in float32 while they are
-    turned, whichever is more.
+    Three copies of the residual stream in float32 (a block's input, the stream in it, its modulated form) with the
+    hidden feed-forward layer before and after its GELU in the working type; or seven, while the self-attention's
+    queries and keys are turned; whichever is more. Besides them the rotary tables and the latents.
     """
     width, ffn = int(model.config["width"]), int(model.config["ffn"])
-    weight_bytes = model.get_parameter("blocks.0.ffn.0.weight").element_size()
-    stream = 4 * 4 * tokens * width
-    return stream + tokens * max(2 * ffn * weight_bytes, 6 * 4 * width)
+    stream = 4 * width
+    working = max(3 * stream + 2 * ffn * working_bytes(model), 7 * stream)
+    tables = 4 * model.head_width
+    latents = 4 * PATCH * PATCH * model.patch_embedding.in_channels
+    return tokens * (working + tables + latents)
+
+
+def working_bytes(model: HuMoTransformer) -> int:
+    """Of a number of the type that the linear layers compute in, whatever they are held in."""
+    return model.patch_embedding.weight.element_size()
 
 
 def passes_that_fit(model: HuMoTransformer, *, latents_shape: Sequence[int], device: torch.device) -> int:
@@ -52,30 +60,48 @@ def weight_bytes(modules: Iterable[nn.Module]) -> int:
 def memory_bytes(model: HuMoTransformer, *, frames: int, passes: int) -> int:
     """Keys and values of text and audio for all blocks, as `humo.passes` holds them: a row a pass.
 
-    Keys in float32, which their norm returns; values in the weights' type.
+    Keys in float32, which their norm returns; values in the working type.
     """
-    value_bytes = model.get_parameter("blocks.0.ffn.0.weight").element_size()
     tokens = model.text_length + frames * int(model.config["audio_tokens"])
-    return passes * len(model.blocks) * tokens * int(model.config["width"]) * (4 + value_bytes)
+    return passes * len(model.blocks) * tokens * int(model.config["width"]) * (4 + working_bytes(model))
+
+
+def held_bytes(module: nn.Module, layers: nn.ModuleList, *, streamed: bool) -> int:
+    """The module's weights on the device. Streamed: of these layers, only one at a time."""
+    if not streamed:
+        return weight_bytes([module])
+    return weight_bytes([module]) - weight_bytes(layers) + max(weight_bytes([layer]) for layer in layers)
 
 
 def sampling_bytes(model: HuMoTransformer, *, latents_shape: Sequence[int], passes: int, streamed: bool) -> int:
     """The device memory that sampling takes: weights, keys and values, and the activations of a batch of passes.
 
-    Streamed: of the blocks, only the one at work is on the device.
+    At 480x832, 97 frames, one reference (25 + 1 latent frames, 40,560 tokens), bfloat16, one pass at a time, in GB:
 
-    At 480x832, 97 frames, one reference (25 + 1 latent frames, 40,560 tokens), bfloat16, one pass at a time:
+    |       | weights | blocks streamed | keys, values (2 texts, 2 audios) | activations | sum         |
+    |-------|---------|-----------------|----------------------------------|-------------|-------------|
+    | 1.7B  | 3.5     |                 | 0.5                              | 2.2         | 6.3 of 12   |
+    | 17B   |         | 1.8             | 2.3                              | 5.9         | 10.0 of 24  |
 
-    |       | weights | blocks streamed | keys, values (2 texts, 2 audios) | activations | sum           |
-    |-------|---------|-----------------|----------------------------------|-------------|---------------|
-    | 1.7B  | 3.5 GB  |                 | 0.5 GB                           | 2.5 GB      | 6.5 of 12 GB  |
-    | 17B   |         | 1.8 GB          | 2.3 GB                           | 8.3 GB      | 12.4 of 24 GB |
-
-    UMT5-XXL alone has 11.4 GB in bfloat16; with its layers streamed it takes its embedding (2.1 GB) and one layer.
+    With the parts one at a time (`humo.residence`) the others need less: UMT5-XXL 11.4 in bfloat16, but 6.7 in 8 bits
+    and 2.5 with its layers streamed, besides 0.1 for its activations; Whisper 6.2 and 0.5; the Wan VAE 0.5, and tile by
+    tile 1.4 to encode and 2.2 to decode.
     """
     frames, rows, columns = latents_shape[2:]
     tokens = frames * (rows // PATCH) * (columns // PATCH)
-    rest = weight_bytes([model]) - weight_bytes(model.blocks)
-    blocks = weight_bytes([model.blocks[0]]) if streamed else weight_bytes(model.blocks)
     kept = memory_bytes(model, frames=frames, passes=max(2, passes))
-    return rest + blocks + kept + latents_shape[0] * passes * activation_bytes(model, tokens=tokens)
+    activations = latents_shape[0] * passes * activation_bytes(model, tokens=tokens)
+    return held_bytes(model, model.blocks, streamed=streamed) + kept + activations
+
+
+def check_room(model: HuMoTransformer, *, latents_shape: Sequence[int], streamed: bool, device: torch.device) -> None:
+    """Raises UserError if sampling takes more memory than the device has, so that nobody waits for a failure."""
+    needed = sampling_bytes(model, latents_shape=latents_shape, passes=1, streamed=streamed)
+    there = device_bytes(device)
+    if needed <= there:
+        return
+    least = sampling_bytes(model, latents_shape=latents_shape, passes=1, streamed=True)
+    advice = "take a smaller size or fewer frames"
+    if not streamed and least <= there:
+        advice = f"--offload blocks takes {least / 1e9:.1f} GB"
+    raise UserError(f"this takes {needed / 1e9:.1f} GB and the device has {there / 1e9:.1f} GB; {advice}")

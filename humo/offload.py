@@ -1,24 +1,16 @@
-"""Parts of a model on the device only while they work."""
+"""Modules, or single layers of them, on the device only while they work."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-Offload = Literal["none", "model", "blocks"]
-"""`none`: everything stays on the device. `model`: one of transformer, encoders and codec at a time. `blocks`: the
-same, and of the transformer and the text encoder one layer at a time."""
-
 
 @contextmanager
-def resident(part: object, device: torch.device) -> Iterator[None]:
-    """The part's weights on the device inside, on the CPU afterwards. For parts without weights nothing happens."""
-    module = part if isinstance(part, nn.Module) else getattr(part, "model", None)
-    if not isinstance(module, nn.Module):
-        yield
-        return
+def resident(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """The module's weights on the device inside, on the CPU afterwards."""
     module.to(device)
     try:
         yield

@@ -278,6 +278,7 @@ class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         patches = self.patch_embedding(conditioned.to(self.patch_embedding.weight.dtype))
         grid = tuple(patches.shape[2:])
         x_blc = patches.float().flatten(2).transpose(1, 2)
+        del conditioned, patches
 
         time_bc = self.time_embedding(timestep_features(timestep_b, self.freq_dim))
         time_b6c = self.time_projection(time_bc).view(len(time_bc), 6, -1)
@@ -304,6 +305,8 @@ class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 audio_made.append(audio_kv)
             if return_mask_logits and index >= first_masked:
                 mask_logits.append(self.mask_predictor(heard_blc))
+            # Each is as large as the residual stream and would be held during the next block.
+            del arguments, heard_blc
 
         if memory is not None:
             memory.text, memory.rotary = text_made, rotary

@@ -11,11 +11,23 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from diffusers import AutoencoderKLWan
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    PreTrainedTokenizerFast,
+    UMT5Config,
+    UMT5EncoderModel,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperModel,
+)
 
-from humo.checkpoints import load_transformer, save_model_dir
-from humo.mini.model import mini_model
+from humo.checkpoints import Model, load_transformer, save_model_dir
+from humo.mini.model import DEFAULTS, SHIFT, mini_model
+from humo.presets import MINI
 from humo.transformer import HuMoTransformer
+from humo.wan import UMT5TextEncoder, WanCodec, WhisperAudioEncoder
 from schemas.command_line import run
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -137,5 +149,61 @@ def mini_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name == "head.head.weight" or name.endswith("audio_cross_attn.o.weight"):
             parameter.data = 0.05 * torch.randn(parameter.shape, generator=generator)
     directory = tmp_path_factory.mktemp("models") / "mini"
+    save_model_dir(directory, model)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def umt5() -> UMT5TextEncoder:
+    torch.manual_seed(0)
+    words = ["<pad>", "</s>", "<unk>", "a", "woman", "speaks", "man"]
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    config = UMT5Config(vocab_size=16, d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
+    return UMT5TextEncoder(UMT5EncoderModel(config), fast)
+
+
+@pytest.fixture(scope="session")
+def wan() -> WanCodec:
+    torch.manual_seed(0)
+    return WanCodec(
+        AutoencoderKLWan(
+            base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def whisper() -> WhisperAudioEncoder:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "decoder_layers": 1}
+    specials = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
+    config = WhisperConfig(
+        vocab_size=8,
+        num_mel_bins=128,
+        d_model=8,
+        encoder_layers=32,
+        encoder_ffn_dim=8,
+        decoder_ffn_dim=8,
+        **sizes,
+        **specials,
+    )
+    return WhisperAudioEncoder(WhisperModel(config), WhisperFeatureExtractor(feature_size=128))
+
+
+@pytest.fixture(scope="session")
+def tiny_directory(
+    umt5: UMT5TextEncoder, wan: WanCodec, whisper: WhisperAudioEncoder, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A model directory with the real encoders' classes at toy size."""
+    torch.manual_seed(0)
+    transformer = HuMoTransformer(**{**MINI, "form": "channels", "text_dim": 32, "text_length": 512, "audio_dim": 8})
+    torch.nn.init.normal_(transformer.head.head.weight, std=0.05)
+    model = Model(
+        transformer=transformer, text_encoder=umt5, audio_encoder=whisper, codec=wan, defaults=DEFAULTS, shift=SHIFT
+    )
+    directory = tmp_path_factory.mktemp("models") / "tiny"
     save_model_dir(directory, model)
     return directory

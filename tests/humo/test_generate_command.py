@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from humo.cases import Request, read_cases
-from humo.checkpoints import load_model_dir
+from humo.int8 import Int8Linear
 from humo.pipeline import HuMoPipeline
 from humo.settings import read_guidance
+from humo.transformer import HuMoTransformer
 from schemas.command_line import run
 from schemas.errors import UserError
 
@@ -68,6 +69,24 @@ def test_length_of_the_speech_and_a_portrait_size(mini_directory: Path, speech: 
     assert streams(out) == (25, 48, 32, 25.0, True)
 
 
+def test_8_bits_offloading_and_compiling_are_options(
+    mini_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_blocks = HuMoTransformer.compile_repeated_blocks
+    compiled: list[HuMoTransformer] = []
+
+    def without_a_compiler(model: HuMoTransformer) -> None:
+        compiled.append(model)
+        compile_blocks(model, backend="eager")
+
+    monkeypatch.setattr(HuMoTransformer, "compile_repeated_blocks", without_a_compiler)
+    out = tmp_path / "v.mp4"
+    options = ["--frames", "5", "--weights", "int8", "--offload", "model", "--compile"]
+    assert run(command(mini_directory, out, *options)) == 0
+    assert streams(out) == (5, 64, 64, 25.0, False)
+    assert isinstance(compiled[0].blocks[0].ffn[0], Int8Linear)
+
+
 def test_text_alone_makes_a_silent_video(mini_directory: Path, tmp_path: Path) -> None:
     assert run(command(mini_directory, tmp_path / "v.mp4", "--frames", "1")) == 0
     assert streams(tmp_path / "v.mp4") == (1, 64, 64, 25.0, False)
@@ -90,6 +109,7 @@ def test_text_alone_makes_a_silent_video(mini_directory: Path, tmp_path: Path) -
         (["--mode", "TIA"], "needs a reference image"),
         (["--mode", "TA"], "needs speech"),
         (["--mode", "X"], "none of TIA"),
+        (["--compile", "--offload", "blocks"], "cannot be compiled"),
         (["--model", "none"], "none does not exist"),
         (["--steps", "0"], "--steps"),
         (["--out", "v.avi"], ".mp4"),
@@ -228,7 +248,7 @@ def test_the_channels_form_gets_a_grey_condition(tmp_path: Path) -> None:
     model = mini_model(seed=0, form="channels")
     torch.nn.init.normal_(model.transformer.head.head.weight, std=0.05)
     save_model_dir(tmp_path / "m", model)
-    loaded = HuMoPipeline(load_model_dir(tmp_path / "m", device=torch.device("cpu"), dtype=torch.float32))
+    loaded = HuMoPipeline.from_directory(tmp_path / "m", device=torch.device("cpu"), dtype=torch.float32)
     face = numpy.zeros((32, 32, 3), numpy.uint8)
     made = loaded.generate(text="A man", images=[face, face], frames=5, height=32, width=32, steps=2)
     assert made.shape == (5, 32, 32, 3)

@@ -1,66 +1,14 @@
 """The real encoders on tiny offline configurations, behind the same protocols as the mini ones."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy
-import pytest
 import torch
-from diffusers import AutoencoderKLWan
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import (
-    PreTrainedTokenizerFast,
-    UMT5Config,
-    UMT5EncoderModel,
-    WhisperConfig,
-    WhisperFeatureExtractor,
-    WhisperModel,
-)
 
 from humo.conditions.audio import group_hidden_states
 from humo.wan import UMT5TextEncoder, WanCodec, WhisperAudioEncoder
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def umt5() -> UMT5TextEncoder:
-    torch.manual_seed(0)
-    words = ["<pad>", "</s>", "<unk>", "a", "woman", "speaks", "man"]
-    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
-    config = UMT5Config(vocab_size=16, d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
-    return UMT5TextEncoder(UMT5EncoderModel(config), fast)
-
-
-@pytest.fixture(scope="module")
-def wan() -> WanCodec:
-    torch.manual_seed(0)
-    return WanCodec(
-        AutoencoderKLWan(
-            base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
-        )
-    )
-
-
-@pytest.fixture(scope="module")
-def whisper() -> WhisperAudioEncoder:
-    torch.manual_seed(0)
-    sizes: dict[str, Any] = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "decoder_layers": 1}
-    specials = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
-    config = WhisperConfig(
-        vocab_size=8,
-        num_mel_bins=128,
-        d_model=8,
-        encoder_layers=32,
-        encoder_ffn_dim=8,
-        decoder_ffn_dim=8,
-        **sizes,
-        **specials,
-    )
-    return WhisperAudioEncoder(WhisperModel(config), WhisperFeatureExtractor(feature_size=128))
 
 
 def test_text_padding_is_masked_inside_and_zero_outside(umt5: UMT5TextEncoder) -> None:
