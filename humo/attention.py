@@ -1,4 +1,5 @@
-"""The three attentions of a block. All softmax attention passes through `Attention.kernel`, the one place for others.
+"""The three attentions of a block. All softmax attention passes through `Attention.attend`, the one seam: its `kernel`
+computes (a FlashAttention can stand there), its `route` decides which tokens meet (tokens may lie on several devices).
 
 Module and parameter names are those of the released checkpoints.
 """
@@ -14,7 +15,12 @@ from humo.rope import rotate
 
 Rotary = tuple[Tensor, Tensor]
 Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Unmasked softmax attention: queries, keys, values, (batch, tokens, heads, head width) each, to the queries' shape."""
+"""Unmasked softmax attention: queries, keys, values, (batch, tokens, heads, head width) each, to the queries' shape. It
+is the layout of FlashAttention's `flash_attn_func`. Queries and keys may come in float32 beside values of another type;
+the result has the values' type."""
+Route = Callable[[Kernel, Tensor, Tensor, Tensor], Tensor]
+"""Brings queries, (batch, tokens, heads, head width), keys and values to the kernel and its result back in the queries'
+shape."""
 
 
 class KeysValues(NamedTuple):
@@ -24,10 +30,22 @@ class KeysValues(NamedTuple):
     values: Tensor
 
 
-def attend(q_blhd: Tensor, k_bmhd: Tensor, v_bmhd: Tensor) -> Tensor:
+def softmax_attention(q_blhd: Tensor, k_bmhd: Tensor, v_bmhd: Tensor) -> Tensor:
     """The default kernel: torch's own choice, in the values' type."""
     q, k, v = (x.to(v_bmhd.dtype).transpose(1, 2) for x in (q_blhd, k_bmhd, v_bmhd))
     return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+
+def everywhere(kernel: Kernel, q_blhd: Tensor, k_bmhd: Tensor, v_bmhd: Tensor) -> Tensor:
+    """Every query meets all keys of its sample."""
+    return kernel(q_blhd, k_bmhd, v_bmhd)
+
+
+def within_frames(kernel: Kernel, q_blhd: Tensor, k_bfnhd: Tensor, v_bfnhd: Tensor) -> Tensor:
+    """The queries, frame after frame, meet the keys of their own frame alone."""
+    keys, values = k_bfnhd.flatten(0, 1), v_bfnhd.flatten(0, 1)
+    by_frame = q_blhd.reshape(len(keys), -1, *q_blhd.shape[2:])
+    return kernel(by_frame, keys, values).reshape(q_blhd.shape)
 
 
 class Attention(nn.Module):
@@ -44,7 +62,8 @@ class Attention(nn.Module):
         super().__init__()
         source_width = width if source_width is None else source_width
         self.heads = heads
-        self.kernel: Kernel = attend
+        self.kernel: Kernel = softmax_attention
+        self.route: Route = everywhere
         self.q = Linear(width, width)
         self.k = Linear(source_width, width)
         self.v = Linear(source_width, width)
@@ -59,6 +78,10 @@ class Attention(nn.Module):
     def keys_values(self, source: Tensor) -> KeysValues:
         """Of (batch, ..., tokens, channels)."""
         return KeysValues(self._split(self.norm_k(self.k(source))), self._split(self.v(source)))
+
+    def attend(self, q_blhd: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The values mixed for each query, in the queries' shape."""
+        return self.route(self.kernel, q_blhd, k, v)
 
     def output(self, mixed_blhd: Tensor) -> Tensor:
         """(batch, tokens, heads, head width) to (batch, tokens, width)."""
@@ -75,7 +98,7 @@ class SelfAttention(Attention):
     def forward(self, x_blc: Tensor, rotary: Rotary) -> Tensor:
         """(batch, tokens, width) in and out."""
         keys, values = self.keys_values(x_blc)
-        mixed = self.kernel(rotate(self.queries(x_blc), *rotary), rotate(keys, *rotary), values)
+        mixed = self.attend(rotate(self.queries(x_blc), *rotary), rotate(keys, *rotary), values)
         return self.output(mixed)
 
 
@@ -84,18 +107,19 @@ class TextAttention(Attention):
 
     def forward(self, x_blc: Tensor, text_bmhd: KeysValues) -> Tensor:
         """(batch, tokens, width) and the text's keys and values to (batch, tokens, width)."""
-        return self.output(self.kernel(self.queries(x_blc), *text_bmhd))
+        return self.output(self.attend(self.queries(x_blc), *text_bmhd))
 
 
 class AudioAttention(Attention):
     """The tokens of one latent frame see that frame's audio tokens and no others. No positions, no mask."""
 
+    def __init__(self, width: int, heads: int, eps: float, source_width: int) -> None:
+        super().__init__(width, heads, eps, source_width)
+        self.route = within_frames
+
     def forward(self, x_blc: Tensor, audio_bfnhd: KeysValues) -> Tensor:
         """(batch, frames * tokens a frame, width) and the audio's keys and values, by frame, to the former's shape."""
-        queries = self.queries(x_blc)
-        keys, values = (x.flatten(0, 1) for x in audio_bfnhd)
-        by_frame = queries.reshape(len(keys), -1, *queries.shape[2:])
-        return self.output(self.kernel(by_frame, keys, values).reshape(queries.shape))
+        return self.output(self.attend(self.queries(x_blc), *audio_bfnhd))
 
 
 class AudioLayer(nn.Module):

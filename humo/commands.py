@@ -1,5 +1,6 @@
 """The commands `humo generate` and `humo convert`."""
 
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -120,28 +121,39 @@ def generate(
     import torch
 
     from humo.pipeline import HuMoPipeline
+    from humo.sequence_parallel import local_rank, sequence_split, torchrun_group
 
     cuda = torch.cuda.is_available()
-    pipeline = HuMoPipeline.from_directory(
-        model,
-        device=torch.device("cuda" if cuda else "cpu"),
-        dtype=torch.bfloat16 if cuda else torch.float32,
-        offload=offload.value,
-        weights=weights.value,
-    )
-    if compile_blocks:
-        pipeline.parts.transformer.compile_repeated_blocks()  # type: ignore[no-untyped-call]
-    if cases is not None:
-        out.mkdir(parents=True, exist_ok=True)
-    failed = 0
-    for path, request in requests.items():
-        try:
-            typer.echo(make_video(pipeline, request, path, guidance=wanted, mark=mark))
-        except UserError as error:
-            if cases is None:
-                raise
-            failed += 1
-            typer.echo(f"{path.stem}: not made: {error}", err=True)
+    device = torch.device("cuda", local_rank()) if cuda else torch.device("cpu")
+    with ExitStack() as stack:
+        processes = stack.enter_context(torchrun_group(device))
+        first = processes is None or processes.rank() == 0
+        pipeline = HuMoPipeline.from_directory(
+            model,
+            device=device,
+            dtype=torch.bfloat16 if cuda else torch.float32,
+            offload=offload.value,
+            weights=weights.value,
+        )
+        if processes is not None:
+            stack.enter_context(sequence_split(pipeline.parts.transformer, processes))
+        if compile_blocks:
+            pipeline.parts.transformer.compile_repeated_blocks()  # type: ignore[no-untyped-call]
+        if cases is not None:
+            out.mkdir(parents=True, exist_ok=True)
+        failed = 0
+        for path, request in requests.items():
+            try:
+                line = make_video(pipeline, request, path, guidance=wanted, mark=mark, write=first)
+            except UserError as error:
+                if cases is None:
+                    raise
+                failed += 1
+                if first:
+                    typer.echo(f"{path.stem}: not made: {error}", err=True)
+            else:
+                if first:
+                    typer.echo(line)
     if failed:
         raise WorkFailed(f"{failed} of {len(requests)} cases were not made")
 

@@ -1,5 +1,6 @@
 """One requested video, from its files to its file; the requests of a command."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from humo.cases import Request
@@ -24,15 +25,25 @@ def check_request(request: Request) -> None:
     parse_frames(request.frames, samples)
 
 
-def make_video(pipeline: HuMoPipeline, request: Request, out: Path, *, guidance: Guidance | None, mark: bool) -> str:
+def make_video(
+    pipeline: HuMoPipeline,
+    request: Request,
+    out: Path,
+    *,
+    guidance: Guidance | None,
+    mark: bool,
+    write: bool = True,
+) -> str:
     """Generate one video and write its file; a line that says what was made.
+
+    `write`: false in the processes that only help another one; they write nothing and show no progress.
 
     Raises UserError as `check_request` and `HuMoPipeline.generate` do.
     """
     check_request(request)
     height, width = parse_size(request.size)
     speech = None if request.audio is None else read_audio(request.audio)
-    with step_progress("generating") as on_step:
+    with step_progress("generating") if write else nullcontext() as on_step:
         video = pipeline.generate(
             text=request.text,
             images=[read_image(path) for path in request.images],
@@ -47,7 +58,8 @@ def make_video(pipeline: HuMoPipeline, request: Request, out: Path, *, guidance:
             on_step=on_step,
         )
     sound = None if request.audio is None else read_audio(request.audio, AUDIO_RATE)
-    write_video(out, video, sound, mark=mark)
+    if write:
+        write_video(out, video, sound, mark=mark)
     return f"{out}: {len(video)} frames of {video.shape[1]}x{video.shape[2]}, {len(video) / 25:.2f} s"
 
 

@@ -1,0 +1,133 @@
+"""Several real processes give what one gives."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import distributed as dist
+from torch import multiprocessing
+
+from humo.attention import within_frames
+from humo.generation import sample
+from humo.guidance import official_17b
+from humo.sequence_parallel import sequence_split
+from humo.transformer import HuMoTransformer
+from schemas.command_line import run
+
+SIZES = [(3, 6, 10), (2, 4, 4), (1, 2, 2)]
+"""Video latent frames, rows and columns; with one reference 60, 12 and 2 tokens, that divide by 2 processes but not by
+whole frames, and not by 3."""
+
+
+def tiny(form: str) -> HuMoTransformer:
+    torch.manual_seed(0)
+    model = HuMoTransformer(
+        form=form, width=24, ffn=40, heads=3, layers=3, text_dim=8, text_length=5, audio_dim=4, audio_tokens=2
+    )
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape)
+    return model.eval()
+
+
+@torch.no_grad()
+def compare(rank: int, processes: int, folder: str) -> None:
+    """In each process: the split model beside the whole one."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=processes)
+    assert dist.group.WORLD is not None
+    for form in ("overwrite", "channels"):
+        model = tiny(form)
+        for frames, rows, columns in SIZES:
+            draw = torch.Generator().manual_seed(1)
+            noise = torch.randn(2, 16, frames + 1, rows, columns, generator=draw)
+            text, negative = torch.randn(2, 2, 4, 8, generator=draw)
+            windows = torch.randn(2, frames, 8, 5, 4, generator=draw)
+            reference = torch.randn(2, 16, 1, rows, columns, generator=draw)
+            zero = torch.randn(1, 16, frames + 1, rows, columns, generator=draw) if form == "channels" else None
+            conditions = {
+                "timestep_b": torch.tensor([500.0]),
+                "text_bld": text,
+                "audio_windows_btwgc": windows,
+                "reference_bcrhw": reference,
+                "zero_condition_bcthw": None if zero is None else zero.expand(2, -1, -1, -1, -1),
+            }
+            options = {"mode": "TIA", "steps": 3, "shift": 20.0, "guidance": official_17b()}
+            expected = model(noise, **conditions).velocity_bcthw
+            sampled = {
+                "noise": noise,
+                "text": text,
+                "text_negative": negative,
+                "audio_windows": windows,
+                "reference": reference,
+                "zero_condition": zero,
+            }
+            expected_sample = sample(model, **sampled, **options)
+            with sequence_split(model, dist.group.WORLD):
+                # What the other processes hold does not count.
+                own = noise if rank == 0 else torch.zeros_like(noise)
+                got = model(own, **conditions).velocity_bcthw
+                got_sample = sample(model, **{**sampled, "noise": noise}, **options)
+            assert error(got, expected) < 1e-6, (form, frames, error(got, expected))
+            assert error(got_sample, expected_sample) < 1e-5, (form, frames, error(got_sample, expected_sample))
+            assert torch.equal(model(noise, **conditions).velocity_bcthw, expected)
+    with sequence_split(model, dist.group.WORLD), pytest.raises(ValueError, match="without mask logits"):
+        model(noise, **conditions, return_mask_logits=True)
+    model.compile_repeated_blocks(backend="eager")
+    with sequence_split(model, dist.group.WORLD):
+        assert error(model(noise, **conditions).velocity_bcthw, expected) < 1e-6
+    dist.destroy_process_group()
+
+
+def error(got: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((got - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_split_over_processes_it_is_the_same(processes: int, tmp_path: Path) -> None:
+    multiprocessing.spawn(compare, args=(processes, str(tmp_path)), nprocs=processes)
+
+
+def test_the_model_is_left_as_it_was(tmp_path: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    try:
+        model = tiny("overwrite")
+        assert dist.group.WORLD is not None
+        with sequence_split(model, dist.group.WORLD):
+            assert model.blocks[0].audio_cross_attn_wrapper.audio_cross_attn.route is not within_frames
+        assert model.blocks[0].audio_cross_attn_wrapper.audio_cross_attn.route is within_frames
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    finally:
+        dist.destroy_process_group()
+
+
+def test_torchrun_makes_one_video_with_all_its_processes(mini_directory: Path, tmp_path: Path) -> None:
+    options = ["--text", "A man", "--frames", "9", "--steps", "2"]
+    humo = Path(sys.executable).with_name("humo")
+    command = ["generate", "--model", str(mini_directory), *options, "--out"]
+    alone, together = tmp_path / "alone.mp4", tmp_path / "together.mp4"
+    assert run([*command, str(alone)]) == 0
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", str(humo)]
+    done = subprocess.run(
+        [sys.executable, *torchrun, *command, str(together)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{together}: 9 frames of 64x64, 0.36 s\n"
+    assert done.stderr.count("step 2 of 2") == 1
+    difference = numpy.abs(frames_of(alone) - frames_of(together))
+    assert difference.mean() < 0.1
+
+
+def frames_of(path: Path) -> NDArray[numpy.float64]:
+    with av.open(str(path)) as container:
+        return numpy.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(float)
