@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Facts as JSON")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `humo`."""
-    for command in (demo, curate, retry, status, decide, pack, verify, trace, report, doctor):
+    for command in (demo, curate, status, decide, pack, verify, trace, report, doctor):
         app.command()(command)
 
 
@@ -45,6 +45,7 @@ def curate(
 ) -> None:
     """Curate footage into shards; again with more inputs adds them, and only what is missing is computed."""
     from pipeline.engine.curate import resolve
+    from pipeline.engine.takedown import refuse_unfinished
     from pipeline.store.files import Files
     from pipeline.store.snapshots import latest
     from pipeline.store.writer import writing
@@ -54,34 +55,14 @@ def curate(
     if not inputs and latest(files).number == 0:
         raise UserError("nothing to curate: name files, folders, globs or lists")
     with writing(files):
-        _curate(files, inputs or [], resolved, address=address, limit=limit)
+        refuse_unfinished(files)
+        curate_and_report(files, inputs or [], resolved, address=address, limit=limit)
 
 
-def retry(
-    run: Run,
-    stage: Annotated[str | None, typer.Option(help="Of this stage only")] = None,
-    error: Annotated[str | None, typer.Option(help="Only rows whose reason contains this text")] = None,
-    address: Address = None,
-) -> None:
-    """Compute failed rows again, and what stands on them; everything else stays as it is."""
-    from pipeline.console import console
-    from pipeline.engine.retry import with_retries
-    from pipeline.store.relations import Relations
-    from pipeline.store.snapshots import commit
-    from pipeline.store.writer import writing
-
-    files, snapshot, config = _open(run)
-    with writing(files):
-        again, rows = with_retries(snapshot, Relations(files, snapshot), stage=stage, error=error)
-        commit(files, snapshot, again)
-        console.print(f"{rows} failed rows are tried again")
-        if rows:
-            _curate(files, [], config, address=address, limit=None)
-
-
-def _curate(
+def curate_and_report(
     files: "Files", inputs: list[str], config: "CurateConfig", *, address: str | None, limit: int | None
 ) -> None:
+    """Curate and say what came of it. Raises WorkFailed where rows failed."""
     from pipeline.console import ProgressView, console, print_funnel
     from pipeline.decide.funnel import funnel
     from pipeline.engine.curate import curate as run
@@ -102,7 +83,7 @@ def status(run: Run, as_json: Json = False) -> None:
     from pipeline.console import print_json, print_status
     from pipeline.status import status_of
 
-    files, snapshot, config = _open(run)
+    files, snapshot, config = open_run(run)
     found = status_of(files, snapshot, config)
     if as_json:
         print_json(found.to_dict())
@@ -122,7 +103,7 @@ def decide(
     from pipeline.engine.curate import resolve
     from pipeline.engine.decide_again import decide_again
 
-    files, snapshot, _ = _open(run)
+    files, snapshot, _ = open_run(run)
     over = _over(config, settings, {})
     if over.keys() - {"decide"}:
         raise UserError(f"decide takes only options of the section 'decide', not {sorted(over.keys() - {'decide'})}")
@@ -145,7 +126,7 @@ def pack(run: Run) -> None:
     from pipeline.store.snapshots import commit
     from pipeline.store.writer import writing
 
-    files, snapshot, config = _open(run)
+    files, snapshot, config = open_run(run)
     if not snapshot.paths("decisions"):
         raise UserError(f"{run} has no decisions yet; run 'humo curate' first")
     with writing(files):
@@ -177,7 +158,7 @@ def trace(run: Run, key: Annotated[str, typer.Argument(help="A sample's key")], 
     from pipeline.store.relations import Relations
     from pipeline.trace import trace as story_of
 
-    files, snapshot, _ = _open(run)
+    files, snapshot, _ = open_run(run)
     story = story_of(Relations(files, snapshot), key)
     if as_json:
         print_json(story)
@@ -190,7 +171,7 @@ def report(run: Run) -> None:
     from pipeline.console import console
     from pipeline.report.write import write_report
 
-    files, snapshot, config = _open(run)
+    files, snapshot, config = open_run(run)
     write_report(files, snapshot, config)
     console.print(f"report: {run}/report/index.html")
 
@@ -213,7 +194,8 @@ def _over(config: Path | None, settings: list[str] | None, more: dict[str, Any])
     return merged(merged(read_yaml(config) if config else {}, parse_settings(settings or [])), more)
 
 
-def _open(run: str) -> "tuple[Files, Snapshot, CurateConfig]":
+def open_run(run: str) -> "tuple[Files, Snapshot, CurateConfig]":
+    """The run, its newest commit and its configuration. Raises UserError where there is none."""
     from pipeline.engine.curate import resolve
     from pipeline.store.files import Files
     from pipeline.store.snapshots import latest

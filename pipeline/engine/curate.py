@@ -113,7 +113,7 @@ def _run_items(
     done = 0
     progress("sources", done, len(sources))
     with running_ray(config, address):
-        for unit in run_passes(files.root, config, sources, base.retries):
+        for unit in run_passes(files.root, config, sources, base):
             if commits.add(unit):
                 done += 1
                 progress("sources", done, len(sources))

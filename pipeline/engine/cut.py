@@ -9,6 +9,7 @@ from pipeline.config import CurateConfig
 from pipeline.engine.attempts import Attempts
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.plan import clips_part_of, shots_parts
+from pipeline.engine.removal import overlaps
 from pipeline.engine.rows import completed, unmeasured
 from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
 from pipeline.engine.watchdog import Watchdog
@@ -30,15 +31,15 @@ class CutPass:
         self._fingerprints = fingerprints(config)
         self._attempts = Attempts(files, session, Watchdog(files, memory_mb=config.engine.memory_mb))
 
-    def __call__(self, source: Source, retries: dict[str, int]) -> Iterator[Unit]:
-        """The units of this source, in time order."""
+    def __call__(self, source: Source, retries: dict[str, int], removed: list[list[int]]) -> Iterator[Unit]:
+        """The units of this source, in time order; without clips in the spans `removed`."""
         work = Work()
         parts = shots_parts(source.id, self._fingerprints, retries)
         if not all(self._files.exists(path) for path in parts.values()):
             self._find_shots(source, parts, work)
-        clips_part = clips_part_of(parts["shots"], self._fingerprints, retries)
+        clips_part = clips_part_of(parts["shots"], self._fingerprints, retries, removed)
         if not self._files.exists(clips_part):
-            self._cut(source, parts["shots"], clips_part, work)
+            self._cut(source, parts["shots"], clips_part, removed, work)
         clips = read_part(self._files, clips_part).to_pylist()
         count = sum(row["status"] == "ok" for row in clips)
         failed = [row["error"] for row in (*read_part(self._files, parts["sources"]).to_pylist(), *clips)]
@@ -82,7 +83,7 @@ class CutPass:
         for table, path in parts.items():
             write_part(self._files, table, path, rows[table])
 
-    def _cut(self, source: Source, shots_part: str, clips_part: str, work: Work) -> None:
+    def _cut(self, source: Source, shots_part: str, clips_part: str, removed: list[list[int]], work: Work) -> None:
         shots = [row for row in read_part(self._files, shots_part).to_pylist() if row["status"] == "ok"]
         shots.sort(key=lambda row: row["start_us"])
         about = {"backend": clips_stage.BACKEND, "fingerprint": self._fingerprints["clips"]}
@@ -94,6 +95,8 @@ class CutPass:
             try:
                 with self._attempt("clips", source, work), work.timed("clips"):
                     for measured in clips_stage.cut_clips(source, shots, self._config.clips, scratch):
+                        if any(overlaps(row, removed) for row in measured.rows["clips"]):
+                            continue
                         for medium in measured.media:
                             put_media(self._files, medium.kind, medium.data)
                         seconds = time.process_time() - start

@@ -13,7 +13,7 @@ from pipeline.stages.crawl import CrawlConfig, Found
 from pipeline.store.files import Files
 from pipeline.store.parts import part_path, write_part
 from pipeline.store.relations import Relations
-from pipeline.store.snapshots import Snapshot
+from pipeline.store.snapshots import ALL, Snapshot
 
 
 def crawl_into(
@@ -30,6 +30,8 @@ def crawl_into(
         etag, source_id = known.get(found.uri, ("", ""))
         if etag != found.etag:
             source_id = crawl.source_id(found.path)
+        if snapshot.removed.get(source_id) == [ALL]:
+            continue
         fingerprint = stage_digest("crawl", crawl.VERSION)
         row = _row(found, source_id)
         path = part_path("locations", fingerprint, input_digest(*(str(row[key]) for key in sorted(row))))

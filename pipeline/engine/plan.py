@@ -3,7 +3,7 @@
 `retries` says how often a stage's failed rows of the source were asked for again; each time gives its parts new names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipeline.engine.fingerprint import input_digest
 from pipeline.engine.unit import CLIPS_PER_UNIT
@@ -21,9 +21,15 @@ def shots_parts(source_id: str, fingerprints: dict[str, str], retries: Retries) 
     return {table: part_path(table, fingerprints["shots"], digest) for table in STAGE["shots"].tables}
 
 
-def clips_part_of(shots_part: str, fingerprints: dict[str, str], retries: Retries) -> str:
-    """The part of the stage `clips` made of these shots."""
-    return part_path("clips", fingerprints["clips"], input_digest(shots_part, *_again("clips", retries)))
+def clips_part_of(
+    shots_part: str, fingerprints: dict[str, str], retries: Retries, removed: Sequence[Sequence[int]]
+) -> str:
+    """The part of the stage `clips` made of these shots, without the spans that were taken down."""
+    return part_path(
+        "clips",
+        fingerprints["clips"],
+        input_digest(shots_part, *_again("clips", retries), *(f"without {start} {end}" for start, end in removed)),
+    )
 
 
 def unit_parts(clips_part: str, start: int, fingerprints: dict[str, str], retries: Retries) -> dict[str, str]:
@@ -42,7 +48,7 @@ def missing_stages(source_id: str, snapshot: Snapshot, fingerprints: dict[str, s
     """Item stages whose committed parts of this source are not those that this configuration asks for."""
     retries = snapshot.retries.get(source_id, {})
     shots = shots_parts(source_id, fingerprints, retries)
-    clips = clips_part_of(shots["shots"], fingerprints, retries)
+    clips = clips_part_of(shots["shots"], fingerprints, retries, snapshot.removed.get(source_id, []))
     have = {
         table: groups.get(source_id)
         for table, groups in snapshot.parts.items()

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pipeline.engine.cut import CutPass
 from pipeline.engine.unit import Unit
 from pipeline.stage import Source
 from pipeline.store.files import Files
+from pipeline.store.snapshots import Snapshot
 from schemas.errors import UserError
 
 OBJECT_STORE_BYTES = 256 * 2**20
@@ -92,8 +93,8 @@ class _CutActor:
         self._pass = CutPass(Files(root), CurateConfig.model_validate(config), session)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
-        for id_, path, retries in zip(batch["id"], batch["path"], batch["retries"], strict=True):
-            for unit in self._pass(Source(id=str(id_), path=Path(str(path))), json.loads(str(retries))):
+        for id_, path, terms in zip(batch["id"], batch["path"], batch["terms"], strict=True):
+            for unit in self._pass(Source(id=str(id_), path=Path(str(path))), *json.loads(str(terms))):
                 yield {"unit": [json.dumps(unit.to_dict())]}
 
 
@@ -108,16 +109,18 @@ class _MeasureActor:
         return {"unit": [json.dumps(self._pass(unit).to_dict()) for unit in units]}
 
 
-def run_passes(
-    root: str, config: CurateConfig, sources: Iterable[Source], retries: Mapping[str, dict[str, int]]
-) -> Iterator[Unit]:
-    """Measured units as they are done, in no particular order. `retries`: of sources, see `plan`.
+def run_passes(root: str, config: CurateConfig, sources: Iterable[Source], snapshot: Snapshot) -> Iterator[Unit]:
+    """Measured units as they are done, in no particular order. Of the snapshot only retries and removals are read.
 
     A worker that dies is started again, and given its item again, as often as that happens: Ray Data's own default.
     What an item may do to its workers is bounded by the passes (see `attempts`).
     """
     items = [
-        {"id": source.id, "path": str(source.path), "retries": json.dumps(retries.get(source.id, {}))}
+        {
+            "id": source.id,
+            "path": str(source.path),
+            "terms": json.dumps([snapshot.retries.get(source.id, {}), snapshot.removed.get(source.id, [])]),
+        }
         for source in sources
     ]
     if not items:

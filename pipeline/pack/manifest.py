@@ -39,10 +39,21 @@ def publish(files: Files, shards: list[Shard], index: pa.Table) -> Manifest:
 
 def newest_manifest(files: Files) -> Manifest | None:
     """The newest numbered manifest, or None before the first."""
-    numbers = [int(name.removesuffix(".json")) for name in files.names("shards/manifests") if name.endswith(".json")]
-    if not numbers:
-        return None
-    path = f"shards/manifests/{max(numbers)}.json"
+    numbers = _numbers(files)
+    return _read(files, max(numbers)) if numbers else None
+
+
+def read_manifests(files: Files) -> dict[int, Manifest]:
+    """All manifests by number."""
+    return {number: _read(files, number) for number in _numbers(files)}
+
+
+def _numbers(files: Files) -> list[int]:
+    return [int(name.removesuffix(".json")) for name in files.names("shards/manifests") if name.endswith(".json")]
+
+
+def _read(files: Files, number: int) -> Manifest:
+    path = f"shards/manifests/{number}.json"
     return parse_manifest(files.read(path).decode(), where=f"{files.root}/{path}")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -106,6 +107,12 @@ class Files:
             return []
         names = (name.rstrip("/").rsplit("/", 1)[-1] for name in found)
         return sorted(names)
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """Paths under the root of all files in a folder, at any depth, in order; those being written are not there."""
+        base = f"{self._base}/{folder}"
+        for path in self._fs.find(base):
+            yield f"{folder}/{path[len(base) + 1 :]}"
 
     def local_path(self, path: str) -> Path | None:
         """Where the file lies on this disk, or None where the run is elsewhere."""

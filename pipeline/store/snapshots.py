@@ -1,7 +1,7 @@
 """Snapshots: which parts are current. Creating the next number is the commit."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from pipeline.store.files import Files
 from schemas.errors import UserError
@@ -9,6 +9,8 @@ from schemas.errors import UserError
 FORMAT = "humo.snapshot/1"
 WHOLE = "*"
 """The group of a set stage's part, which covers all sources."""
+ALL = [0, 2**62]
+"""A span that covers any source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +21,14 @@ class Snapshot:
     piece, so that every clip-level table has a row for every committed clip.
     `work`: counters since the run began (decodes by pass, seconds by stage); they take no part in any hash.
     `retries`: source -> item stage -> how often its failed rows were asked for again.
+    `removed`: source -> spans (start_us, end_us) that were taken down and must not come back; `ALL` covers everything.
     """
 
     number: int = 0
     parts: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     work: dict[str, float] = field(default_factory=dict)
     retries: dict[str, dict[str, int]] = field(default_factory=dict)
+    removed: dict[str, list[list[int]]] = field(default_factory=dict)
 
     def paths(self, table: str) -> list[str]:
         """The current parts of a table, in group order."""
@@ -54,7 +58,8 @@ class Snapshot:
         return replace(self, work=total)
 
 
-def _path(number: int) -> str:
+def snapshot_path(number: int) -> str:
+    """Where a commit lies."""
     return f"snapshots/{number:08d}.json"
 
 
@@ -66,7 +71,13 @@ def latest(files: Files) -> Snapshot:
     raw = json.loads(files.read(f"snapshots/{names[-1]}"))
     if raw.get("format") != FORMAT:
         raise UserError(f"{files.root} was written by another version of humo ({raw.get('format')})")
-    return Snapshot(number=raw["number"], parts=raw["parts"], work=raw["work"], retries=raw.get("retries", {}))
+    return Snapshot(
+        number=raw["number"],
+        parts=raw["parts"],
+        work=raw["work"],
+        retries=raw.get("retries", {}),
+        removed=raw.get("removed", {}),
+    )
 
 
 def commit(files: Files, base: Snapshot, new: Snapshot) -> Snapshot:
@@ -74,10 +85,10 @@ def commit(files: Files, base: Snapshot, new: Snapshot) -> Snapshot:
 
     Raises UserError where another writer committed since `base`.
     """
-    if (new.parts, new.retries) == (base.parts, base.retries):
+    if (new.parts, new.retries, new.removed) == (base.parts, base.retries, base.removed):
         return base
     number = base.number + 1
-    body = {"format": FORMAT, "number": number, "parts": new.parts, "work": new.work, "retries": new.retries}
-    if not files.create(_path(number), json.dumps(body, sort_keys=True).encode()):
+    body = {"format": FORMAT, **asdict(replace(new, number=number))}
+    if not files.create(snapshot_path(number), json.dumps(body, sort_keys=True).encode()):
         raise UserError(f"another command wrote to {files.root} meanwhile; give the same command again")
     return replace(new, number=number)

@@ -1,0 +1,77 @@
+"""Commands that look after a run: failed rows again, what must go, what nobody needs."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.commands import Address, Run, curate_and_report, open_run
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `humo`."""
+    for command in (retry, takedown, clean):
+        app.command()(command)
+
+
+def retry(
+    run: Run,
+    stage: Annotated[str | None, typer.Option(help="Of this stage only")] = None,
+    error: Annotated[str | None, typer.Option(help="Only rows whose reason contains this text")] = None,
+    address: Address = None,
+) -> None:
+    """Compute failed rows again, and what stands on them; everything else stays as it is."""
+    from pipeline.console import console
+    from pipeline.engine.retry import with_retries
+    from pipeline.store.relations import Relations
+    from pipeline.store.snapshots import commit
+    from pipeline.store.writer import writing
+
+    files, snapshot, config = open_run(run)
+    with writing(files):
+        again, rows = with_retries(snapshot, Relations(files, snapshot), stage=stage, error=error)
+        commit(files, snapshot, again)
+        console.print(f"{rows} failed rows are tried again")
+        if rows:
+            curate_and_report(files, [], config, address=address, limit=None)
+
+
+def takedown(
+    run: Run,
+    source: Annotated[str | None, typer.Option(help="A source's id")] = None,
+    identity: Annotated[str | None, typer.Option(help="A person, as 'humo trace' names them")] = None,
+    sample: Annotated[str | None, typer.Option(help="A sample's key")] = None,
+) -> None:
+    """Remove a source, a person or a sample from rows, media and shards; it does not come back with the next run."""
+    from pipeline.console import console
+    from pipeline.engine.takedown import take_down
+    from pipeline.store.writer import writing
+
+    files, snapshot, config = open_run(run)
+    with writing(files):
+        removed = take_down(files, snapshot, config, source=source, identity=identity, sample=sample)
+    console.print(f"{removed.clips} clips are gone, {removed.files} files deleted; the report too, write it again")
+    for key in removed.copies:
+        console.print(f"still there, a copy of what was removed: {key}", markup=False)
+
+
+def clean(
+    run: Run,
+    keep: Annotated[int, typer.Option(min=1, help="So many of the newest manifests keep their shards")] = 3,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show, and delete nothing")] = False,
+) -> None:
+    """Delete what no commit needs: superseded parts and snapshots, media that no row names, shards of old manifests."""
+    from pipeline.console import console
+    from pipeline.engine.clean import leftovers
+    from pipeline.engine.takedown import refuse_unfinished
+    from pipeline.store.writer import writing
+
+    files, snapshot, _ = open_run(run)
+    refuse_unfinished(files)
+    count = size = 0
+    with writing(files):
+        for path in leftovers(files, snapshot, keep_manifests=keep):
+            count += 1
+            size += files.size(path)
+            if not dry_run:
+                files.remove(path)
+    console.print(f"{count} files, {size / 2**20:.1f} MB {'would be' if dry_run else 'were'} deleted")

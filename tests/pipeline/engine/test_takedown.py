@@ -1,0 +1,140 @@
+"""Takedown and clean: what is removed is nowhere in the run, the rest is as it was, and nothing comes back."""
+
+import hashlib
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.engine.clean import MEDIA_COLUMNS
+from pipeline.store.files import Files
+from pipeline.store.relations import Relations
+from pipeline.store.snapshots import latest
+from tests.pipeline.conftest import humo
+from tests.pipeline.engine.test_film import curate, rows_of, shards_of
+
+
+def everything_said(run: Path) -> Iterator[str]:
+    """All text, decoded rows, and member names and texts of shards in a run, with the names of its files."""
+    for path in sorted(run.rglob("*")):
+        if not path.is_file():
+            continue
+        yield str(path.relative_to(run))
+        if path.suffix == ".parquet":
+            yield json.dumps(pq.read_table(path).to_pylist(), default=lambda value: value.hex())
+        elif path.suffix == ".json":
+            yield path.read_text()
+        elif path.suffix == ".tar":
+            with tarfile.open(path) as tar:
+                for member in tar:
+                    yield member.name
+                    extracted = tar.extractfile(member)
+                    assert extracted is not None
+                    data = extracted.read()
+                    yield hashlib.sha256(data).hexdigest()
+                    if member.name.endswith((".json", ".txt")):
+                        yield data.decode()
+
+
+def media_of(relations: Relations, clips: list[str]) -> set[str]:
+    found: set[str] = set()
+    for table, column in MEDIA_COLUMNS.values():
+        for row in relations.arrow(table).to_pylist():
+            if (row.get("clip_id") or row["id"]) in clips and row[column]:
+                found.add(row[column])
+    return found
+
+
+@pytest.fixture
+def run(film_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(film_run, tmp_path / "run"))
+
+
+def test_a_person_is_gone_from_every_byte_and_stays_away(film: Path, run: Path) -> None:
+    files = Files(str(run))
+    relations = Relations(files, latest(files))
+    query = """SELECT identity, list(DISTINCT clip_id) FROM identities WHERE identity IS NOT NULL
+               GROUP BY identity ORDER BY count(*) DESC"""
+    (person, theirs), (other, _others), *_ = relations.connection.execute(query).fetchall()
+    embeddings = [
+        json.dumps(row["embedding"]) for row in relations.arrow("tracks").to_pylist() if row["clip_id"] in theirs
+    ]
+    media = media_of(relations, theirs)
+    kept_before = {row["id"] for row in relations.arrow("decisions").to_pylist() if row["outcome"] == "keep"}
+    assert min(len(theirs), len(embeddings), len(media) // 3) > 8
+
+    done = humo("takedown", run, "--identity", person)
+    assert done.code == 0, done.text
+    text = "\n".join(everything_said(run))
+    assert other in text, "the search finds what is there"
+    for needle in (person, *theirs, *media, *embeddings):
+        assert needle not in text
+    assert not (run / "report").exists() or not list((run / "report").rglob("*.html"))
+    assert humo("verify", run).code == 0
+    now = Relations(files, latest(files))
+    kept = {row["id"] for row in now.arrow("decisions").to_pylist() if row["outcome"] == "keep"}
+    assert kept == kept_before - set(theirs)
+
+    rows, shards = rows_of(run), shards_of(run)
+    assert "0 of them computed now" in curate(run, film)
+    assert (rows_of(run), shards_of(run)) == (rows, shards)
+
+
+def test_a_removed_source_is_not_taken_in_again(film: Path, run: Path) -> None:
+    files = Files(str(run))
+    before = shards_of(run)
+    source = min(latest(files).parts["shots"])
+    done = humo("takedown", run, "--source", source)
+    assert done.code == 0, done.text
+    assert source not in "\n".join(
+        part for part in everything_said(run) if "snapshots/" not in part and '"removed"' not in part
+    )
+    assert humo("verify", run).code == 0
+    curate(run, film)
+    assert source not in latest(files).parts["shots"]
+    assert shards_of(run) != before
+
+
+def test_a_sample_is_removed_and_other_shards_keep_their_hashes(run: Path) -> None:
+    index = pq.read_table(run / "shards" / "index.parquet").to_pylist()
+    before = shards_of(run)
+    key = index[0]["key"]
+    done = humo("takedown", run, "--sample", key)
+    assert done.code == 0, done.text
+    assert key not in "\n".join(part for part in everything_said(run) if '"removed"' not in part)
+    after = shards_of(run)
+    referring = {row["shard"] for row in index if row["shard"] not in after}
+    assert index[0]["shard"] in referring
+    assert all(after[url] == sha256 for url, sha256 in before.items() if url not in referring)
+    assert humo("takedown", run, "--sample", key).code == 2
+
+
+def test_an_interrupted_takedown_is_ended_first(film: Path, run: Path) -> None:
+    (run / "takedowns").mkdir()
+    (run / "takedowns" / "unfinished.json").write_text("{}")
+    refused = humo("curate", film, "--out", run)
+    assert refused.code == 2
+    assert "a takedown was interrupted" in refused.text
+    assert humo("takedown", run).code == 0
+    assert "0 of them computed now" in curate(run, film)
+
+
+def test_clean_deletes_nothing_that_is_needed(film: Path, run: Path) -> None:
+    rows, shards = rows_of(run), shards_of(run)
+    (run / "media" / "clips" / "00").mkdir(exist_ok=True)
+    stray = run / "media" / "clips" / "00" / f"{'0' * 64}.mp4"
+    stray.write_bytes(b"left over")
+    dry = humo("clean", run, "--dry-run")
+    assert dry.code == 0
+    assert stray.exists()
+    done = humo("clean", run)
+    assert done.code == 0, done.text
+    assert done.text.split(" files")[0] == dry.text.split(" files")[0]
+    assert not stray.exists()
+    assert (rows_of(run), shards_of(run)) == (rows, shards)
+    assert humo("verify", run).code == 0
+    assert "0 of them computed now" in curate(run, film)
