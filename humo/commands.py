@@ -81,6 +81,10 @@ def generate(
     compile_blocks: Annotated[
         bool, typer.Option("--compile", help="Compile the transformer's blocks: minutes once, faster steps.")
     ] = False,
+    reuse: Annotated[
+        float | None,
+        typer.Option(min=0, help="Skip the blocks in steps whose input changed by less, such as 0.1; says how exact."),
+    ] = None,
     mark: Annotated[bool, typer.Option(help="Say in the file's metadata that the video is AI-generated.")] = True,
 ) -> None:
     """Make videos of people from text, reference images and speech."""
@@ -144,7 +148,7 @@ def generate(
         failed = 0
         for path, request in requests.items():
             try:
-                line = make_video(pipeline, request, path, guidance=wanted, mark=mark, write=first)
+                line = make_video(pipeline, request, path, guidance=wanted, mark=mark, write=first, reuse=reuse)
             except UserError as error:
                 if cases is None:
                     raise

@@ -13,6 +13,7 @@ from humo.conditions.reference import extend_zero_condition, null_reference
 from humo.guidance import Guidance, Mode
 from humo.memory import passes_that_fit
 from humo.passes import Choice, Passes
+from humo.residual_cache import Reuse
 from humo.transformer import HuMoTransformer
 from humo.windows import blend_weights, window_starts
 
@@ -49,6 +50,7 @@ def sample(
     on_step: OnStep | None = None,
     at_once: int | None = None,
     window: int | None = None,
+    reuse: Reuse | None = None,
 ) -> Tensor:
     """Sample video latents.
 
@@ -70,6 +72,7 @@ def sample(
         at_once: passes of a step that run as one batch; as many as the device's memory has room for when None. The
             results are equal but for rounding.
         window: video frames (latent) the model sees at once, at most; see `humo.windows`. All when None.
+        reuse: lets steps reuse what the blocks made before, and accounts for it; see `humo.residual_cache`.
 
     Returns:
         Latents (batch, channels, T, height, width) in float32, the reference frames dropped.
@@ -96,16 +99,17 @@ def sample(
                 zero_condition=zero_condition,
                 at_once=at_once,
                 same_text=windows[0] if windows else None,
+                reuse=reuse,
             )
         )
     shares = [share.to(noise.device)[:, None, None] for share in blend_weights(starts, length, frames)]
 
-    def guided(latents: Tensor, timestep: Tensor) -> Tensor:
+    def guided(latents: Tensor, timestep: Tensor, *, fresh: bool) -> Tensor:
         weights = guidance.weights(mode, float(timestep))
         total = torch.zeros_like(latents)
         for start, share, passes in zip(starts, shares, windows, strict=True):
             seen = torch.cat((latents[:, :, start : start + length], latents[:, :, frames:]), dim=2)
-            velocities = passes.velocities(seen, timestep, tuple(weights))
+            velocities = passes.velocities(seen, timestep, tuple(weights), fresh=fresh)
             velocity = torch.zeros_like(seen)
             for name, one in velocities:
                 velocity += weights[name] * one
@@ -116,7 +120,8 @@ def sample(
     scheduler = sampler(steps=steps, shift=shift, device=noise.device)
     latents = noise.float()
     for index, timestep in enumerate(scheduler.timesteps):
-        latents = scheduler.step(guided(latents, timestep), timestep, latents, return_dict=False)[0]
+        velocity = guided(latents, timestep, fresh=index + 1 == len(scheduler.timesteps))
+        latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
         if on_step is not None:
             on_step(index + 1, len(scheduler.timesteps))
     return latents[:, :, :frames]

@@ -10,6 +10,7 @@ from humo.inputs import read_audio, read_image
 from humo.pipeline import HuMoPipeline
 from humo.progress import step_progress
 from humo.request import check_frames, check_size, check_text, choose_mode
+from humo.residual_cache import Reuse
 from humo.video import AUDIO_RATE, write_video
 from schemas.errors import UserError
 
@@ -33,15 +34,18 @@ def make_video(
     guidance: Guidance | None,
     mark: bool,
     write: bool = True,
+    reuse: float | None = None,
 ) -> str:
     """Generate one video and write its file; a line that says what was made.
 
     `write`: false in the processes that only help another one; they write nothing and show no progress.
+    `reuse`: the threshold of `humo.residual_cache`; the line then also says what came of it.
 
     Raises UserError as `check_request` and `HuMoPipeline.generate` do.
     """
     check_request(request)
     height, width = parse_size(request.size)
+    account = None if reuse is None else Reuse(threshold=reuse)
     speech = None if request.audio is None else read_audio(request.audio)
     with step_progress("generating") if write else nullcontext() as on_step:
         video = pipeline.generate(
@@ -56,11 +60,13 @@ def make_video(
             mode=choose_mode(request.mode, images=bool(request.images), speech=speech is not None),
             guidance=guidance,
             on_step=on_step,
+            reuse=account,
         )
     sound = None if request.audio is None else read_audio(request.audio, AUDIO_RATE)
     if write:
         write_video(out, video, sound, mark=mark)
-    return f"{out}: {len(video)} frames of {video.shape[1]}x{video.shape[2]}, {len(video) / 25:.2f} s"
+    made = f"{out}: {len(video)} frames of {video.shape[1]}x{video.shape[2]}, {len(video) / 25:.2f} s"
+    return made if account is None else f"{made}; {account.told()}"
 
 
 def parse_size(size: str | None) -> tuple[int | None, int | None]:

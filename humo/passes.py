@@ -8,6 +8,7 @@ from torch import Tensor
 
 from humo.attention import KeysValues, Rotary
 from humo.guidance import Pass
+from humo.residual_cache import Residual, Reuse
 from humo.transformer import HuMoOutput, HuMoTransformer, Memory
 
 
@@ -36,10 +37,12 @@ class Passes:
         zero_condition: Tensor | None,
         at_once: int,
         same_text: "Passes | None" = None,
+        reuse: Reuse | None = None,
     ) -> None:
         """The text's two forms may differ in length.
 
         `at_once`: passes in one batch. `same_text`: other passes with the same text, whose keys and values serve here.
+        `reuse`: see `humo.residual_cache`.
         """
         self._model = model
         length = max(texts.given.shape[1], texts.null.shape[1])
@@ -51,14 +54,22 @@ class Passes:
         self._audio_made: dict[bool, list[KeysValues]] = {}
         self._rotary: Rotary | None = None
         self._memories: dict[tuple[Pass, ...], Memory] = {}
+        self._reuse = reuse
+        self._residuals: dict[tuple[Pass, ...], Residual] = {}
 
     def velocities(
-        self, latents_bcthw: Tensor, timestep: Tensor, names: tuple[Pass, ...]
+        self, latents_bcthw: Tensor, timestep: Tensor, names: tuple[Pass, ...], *, fresh: bool = False
     ) -> Iterator[tuple[Pass, Tensor]]:
-        """Each pass with its velocity in the shape of the latents. `timestep` is a scalar."""
+        """Each pass with its velocity in the shape of the latents.
+
+        `timestep` is a scalar. `fresh`: nothing is reused.
+        """
         groups = [names[start : start + self._at_once] for start in range(0, len(names), self._at_once)]
         self._memories = {group: memory for group, memory in self._memories.items() if group in groups}
+        self._residuals = {group: kept for group, kept in self._residuals.items() if group in groups}
         for group in groups:
+            if self._reuse is not None:
+                self._residuals.setdefault(group, Residual(self._reuse)).fresh = fresh
             self._memories[group] = self._memory(group)
             worded, pictured, heard = ([letter in name for name in group] for letter in "TIA")
             zero = self._zero_condition
@@ -70,6 +81,7 @@ class Passes:
                 reference_bcrhw=self._references.stack(pictured),
                 zero_condition_bcthw=None if zero is None else zero.repeat(len(group), 1, 1, 1, 1),
                 memory=self._memories[group],
+                residual=self._residuals.get(group),
             )
             self._keep(group)
             yield from zip(group, output.velocity_bcthw.chunk(len(group)), strict=True)

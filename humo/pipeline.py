@@ -19,6 +19,7 @@ from humo.guidance import Guidance, Mode
 from humo.memory import check_room
 from humo.request import check_frames, check_size, check_text, choose_mode
 from humo.residence import AllResident, Offload, OneAtATime, Parts
+from humo.residual_cache import Reuse
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class HuMoPipeline:
         mode: Mode | None = None,
         guidance: Guidance | None = None,
         on_step: OnStep | None = None,
+        reuse: Reuse | None = None,
     ) -> NDArray[numpy.uint8]:
         """`generate` under the argument names that diffusers' pipelines have."""
         return self.generate(
@@ -83,6 +85,7 @@ class HuMoPipeline:
             mode=mode,
             guidance=guidance,
             on_step=on_step,
+            reuse=reuse,
         )
 
     def generate(
@@ -100,6 +103,7 @@ class HuMoPipeline:
         negative_text: str | None = None,
         guidance: Guidance | None = None,
         on_step: OnStep | None = None,
+        reuse: Reuse | None = None,
     ) -> NDArray[numpy.uint8]:
         """Generate one video.
 
@@ -117,6 +121,7 @@ class HuMoPipeline:
             negative_text: what the passes without the text get; the model's default when None.
             guidance: how the passes are mixed; the model's own when None.
             on_step: told after each step.
+            reuse: lets steps reuse what the blocks made before, and accounts for it; see `humo.residual_cache`.
 
         Returns:
             RGB, (frames, height, width, 3).
@@ -162,6 +167,7 @@ class HuMoPipeline:
                 shift=self.parts.shift,
                 guidance=defaults.guidance.guidance() if guidance is None else guidance,
                 on_step=on_step,
+                reuse=reuse,
                 window=latent_frames(defaults.frames),
             )
         return self._shown(latents)

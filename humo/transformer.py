@@ -17,6 +17,7 @@ from humo.attention import AudioLayer, KeysValues, Rotary, SelfAttention, TextAt
 from humo.audio_projection import AudioProjection
 from humo.layers import Float32Linear, LayerNorm, Linear
 from humo.mask_predictor import MaskPredictor
+from humo.residual_cache import Residual
 from humo.rope import rotary_angles
 
 Form = Literal["overwrite", "channels"]
@@ -111,17 +112,23 @@ class Block(nn.Module):
             The new residual stream; the stream as it was after audio attention (for the mask predictor); the keys and
             values of text and audio, which depend on neither the timestep nor the stream.
         """
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (self.modulation.float() + time_b6c).chunk(6, dim=1)
+        _, _, gate_a, shift_f, scale_f, gate_f = (self.modulation.float() + time_b6c).chunk(6, dim=1)
         if not isinstance(text, KeysValues):
             text = self.cross_attn.keys_values(text)
         if audio is not None and not isinstance(audio, KeysValues):
             audio = self.audio_cross_attn_wrapper.audio_cross_attn.keys_values(audio)
-        x_blc = x_blc + self.self_attn(self.norm1(x_blc) * (1 + scale_a) + shift_a, rotary) * gate_a
+        x_blc = x_blc + self.self_attn(self.modulated(x_blc, time_b6c), rotary) * gate_a
         x_blc = x_blc + self.cross_attn(self.norm3(x_blc), text)
         if audio is not None:
             x_blc = self.audio_cross_attn_wrapper(x_blc, audio)
         new_blc = x_blc + self.ffn(self.norm2(x_blc) * (1 + scale_f) + shift_f) * gate_f
         return new_blc, x_blc, text, audio
+
+    def modulated(self, x_blc: Tensor, time_b6c: Tensor) -> Tensor:
+        """What self-attention gets of the residual stream."""
+        shift, scale = (self.modulation.float() + time_b6c)[:, :2].chunk(2, dim=1)
+        modulated: Tensor = self.norm1(x_blc) * (1 + scale) + shift
+        return modulated
 
 
 class Head(nn.Module):
@@ -251,6 +258,7 @@ class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         zero_condition_bcthw: Tensor | None = None,
         return_mask_logits: bool = False,
         memory: Memory | None = None,
+        residual: Residual | None = None,
     ) -> HuMoOutput:
         """One pass.
 
@@ -267,11 +275,14 @@ class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 channels, at least T, height, width); the first T frames are used.
             return_mask_logits: also run the mask predictor.
             memory: filled here, or filled before by the same conditions; see `Memory`.
+            residual: may stand for the blocks, if the pass before had the same conditions; see `humo.residual_cache`.
 
         Raises:
             ValueError: form `channels` without a zero condition, more text tokens than `text_length`, more audio
-                windows than frames.
+                windows than frames, mask logits of blocks that a residual may stand for.
         """
+        if return_mask_logits and residual is not None:
+            raise ValueError("blocks that may be skipped give no mask logits")
         references = reference_bcrhw.shape[2]
         frames = latents_bcthw.shape[2]
         conditioned = self._with_references(latents_bcthw, reference_bcrhw, zero_condition_bcthw)
@@ -282,6 +293,13 @@ class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
         time_bc = self.time_embedding(timestep_features(timestep_b, self.freq_dim))
         time_b6c = self.time_projection(time_bc).view(len(time_bc), 6, -1)
+        if residual is not None:
+            first = self.blocks[0]
+            assert isinstance(first, Block)
+            start_blc, input_blc = x_blc, first.modulated(x_blc, time_b6c)
+            added_blc = residual.recall(input_blc, len(x_blc))
+            if added_blc is not None:
+                return HuMoOutput(self._unpatch(self.head(x_blc + added_blc, time_bc), grid), None)
         known = Memory() if memory is None else memory
         text: Sequence[Tensor | KeysValues] = known.text or [self._embed_text(text_bld)] * len(self.blocks)
         audio: Sequence[Tensor | KeysValues | None] | None = known.audio
@@ -311,6 +329,8 @@ class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if memory is not None:
             memory.text, memory.rotary = text_made, rotary
             memory.audio = None if audio_windows_btwgc is None else audio_made
+        if residual is not None:
+            residual.keep(input_blc, x_blc - start_blc, len(x_blc))
         velocity_bld = self.head(x_blc, time_bc)
         mask_logits_bthw = None
         if return_mask_logits:
