@@ -1,0 +1,98 @@
+"""Kills at random moments, of the driver, of a worker, of the raylet: the run ends as one that nobody disturbed.
+
+The short form disturbs a few made videos. The long form, `HUMO_CHAOS=20`, disturbs the demo film and the footage.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.pipeline.conftest import humo
+from tests.pipeline.engine.test_film import rows_of, shards_of
+from tests.pipeline.made_videos import numbered, steady, texture, write_video
+
+KILLS = int(os.environ.get("HUMO_CHAOS", "3"))
+VICTIMS = ("driver", "worker", "raylet")
+SETTINGS = ["--set", "clips.frames=21", "--set", "clips.min_frames=17"]
+
+
+def processes(driver: subprocess.Popen[bytes], victim: str) -> list[psutil.Process]:
+    """The driver itself, or those of its descendants that are what is asked for."""
+    try:
+        parent = psutil.Process(driver.pid)
+        if victim == "driver":
+            return [parent]
+        name = {"worker": "ray::MapWorker", "raylet": "raylet"}[victim]
+        return [child for child in parent.children(recursive=True) if child.name().startswith(name)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def disturbed(command: list[str], victim: str, moment_s: float) -> bool:
+    """Run the command and kill the victim after so long. Whether there was one; the command may end well or not."""
+    code = "from schemas.command_line import main; main()"
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        time.sleep(moment_s)
+        found = processes(driver, victim)
+        for process in found[:1]:
+            process.send_signal(signal.SIGKILL)
+        driver.wait(timeout=300)
+    finally:
+        leavings = psutil.Process(driver.pid).children(recursive=True) if driver.poll() is None else []
+        for process in leavings:
+            process.kill()
+        driver.kill()
+        driver.wait()
+    return bool(found)
+
+
+def media_of(run: Path) -> set[str]:
+    return {str(path.relative_to(run)) for path in (run / "media").rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def disturbed_footage(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    folder = tmp_path_factory.mktemp("chaos")
+    if KILLS > 3:
+        film, footage = request.getfixturevalue("film"), request.getfixturevalue("footage")
+        for path in [*film.glob("*.mp4"), *sorted((footage / "video").glob("*.mp4"))[:12]]:
+            shutil.copy(path, folder)
+        return folder
+    for number in range(4):
+        scenes = [numbered(texture(10 * number + scene), scene) for scene in range(3) for _ in range(21)]
+        write_video(folder / f"made{number}.mp4", scenes, times_ms=steady(len(scenes)))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(disturbed_footage: Path, tmp_path: Path) -> None:
+    calm, run = tmp_path / "calm", tmp_path / "run"
+    began = time.monotonic()
+    humo("curate", disturbed_footage, "--out", calm, *SETTINGS)
+    length_s = time.monotonic() - began
+    random.seed(0)
+    hits = 0
+    for number in range(KILLS):
+        # Later each time, because what is done is not done again.
+        moment_s = length_s * random.uniform(0.2, 0.9)
+        hits += disturbed(
+            ["curate", str(disturbed_footage), "--out", str(run), *SETTINGS], VICTIMS[number % 3], moment_s
+        )
+    last = humo("curate", disturbed_footage, "--out", run, *SETTINGS)
+    assert last.code in (0, 1), last.text
+    assert hits >= KILLS / 3, "the kills met something"
+    assert rows_of(run) == rows_of(calm)
+    assert shards_of(run) == shards_of(calm)
+    assert media_of(run) == media_of(calm)
+    assert not (run / "attempts").exists()
