@@ -106,7 +106,7 @@ class Files:
         except FileNotFoundError:
             return []
         names = (name.rstrip("/").rsplit("/", 1)[-1] for name in found)
-        return sorted(names)
+        return sorted(name for name in names if name != TEMPORARY)
 
     def walk(self, folder: str) -> Iterator[str]:
         """Paths under the root of all files in a folder, at any depth, in order; those being written are not there."""

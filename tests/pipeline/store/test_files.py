@@ -54,6 +54,8 @@ def test_a_killed_writer_leaves_no_half_file(tmp_path: Path) -> None:
     names = files.names("")
     assert len(names) >= 5
     assert {files.size(name) for name in names} == {3_000_000}
+    files.sweep()
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
 
 
 def test_two_commits_on_one_base_do_not_both_count(tmp_path: Path) -> None:
