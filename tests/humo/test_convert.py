@@ -94,6 +94,26 @@ def test_diffusers_there_and_back_is_the_identity(wan: WanTransformer3DModel, wa
     assert torch.equal(ours, theirs)
 
 
+def test_the_channels_form_goes_to_diffusers_and_back(
+    wan: WanTransformer3DModel, wan_folder: Path, tmp_path: Path
+) -> None:
+    import_weights(wan_folder, tmp_path / "model", form="channels")
+    export_weights(tmp_path / "model", tmp_path / "back", target="wan-diffusers")
+    opened = WanTransformer3DModel.from_pretrained(tmp_path / "back")
+    assert opened.config.in_channels == 36
+    latents, text, more = torch.randn(1, 16, 2, 4, 6), torch.randn(1, 5, 32), torch.randn(1, 20, 2, 4, 6)
+    with torch.no_grad():
+        theirs = wan(latents, torch.tensor([300.0]), text, return_dict=False)[0]
+        ours = opened(torch.cat((latents, more), 1), torch.tensor([300.0]), text, return_dict=False)[0]
+    # The mask and condition channels start at zero.
+    assert (ours - theirs).abs().max() < 1e-5 * theirs.abs().max()
+    import_weights(tmp_path / "back", tmp_path / "again", form="channels")
+    first, second = (read_weights(tmp_path / name / "transformer") for name in ("model", "again"))
+    assert equal(first, second)
+    with pytest.raises(UserError, match=r"patch_embedding\.weight \(24, 36, 1, 2, 2\) instead of \(24, 16, 1, 2, 2\)"):
+        import_weights(tmp_path / "back", tmp_path / "other", form="overwrite")
+
+
 @pytest.mark.parametrize("form", ["overwrite", "channels"])
 def test_the_first_output_is_the_bases(form: str, wan: WanTransformer3DModel, wan_folder: Path, tmp_path: Path) -> None:
     done = import_weights(wan_folder, tmp_path / "model", form=form)

@@ -16,6 +16,8 @@ from torch import multiprocessing
 from humo.attention import within_frames
 from humo.generation import sample
 from humo.guidance import official_17b
+from humo.offload import streamed
+from humo.residual_cache import Reuse
 from humo.sequence_parallel import sequence_split
 from humo.transformer import HuMoTransformer
 from schemas.command_line import run
@@ -57,7 +59,7 @@ def compare(rank: int, processes: int, folder: str) -> None:
                 "reference_bcrhw": reference,
                 "zero_condition_bcthw": None if zero is None else zero.expand(2, -1, -1, -1, -1),
             }
-            options = {"mode": "TIA", "steps": 3, "shift": 20.0, "guidance": official_17b()}
+            options = {"mode": "TIA", "steps": 4, "shift": 20.0, "guidance": official_17b()}
             expected = model(noise, **conditions).velocity_bcthw
             sampled = {
                 "noise": noise,
@@ -68,6 +70,12 @@ def compare(rank: int, processes: int, folder: str) -> None:
                 "zero_condition": zero,
             }
             expected_sample = sample(model, **sampled, **options)
+            alone, shared = Reuse(threshold=1e9), Reuse(threshold=1e9)
+            expected_reused = sample(model, **sampled, **options, reuse=alone)
+            with streamed(model, model.blocks, torch.device("cpu")), sequence_split(model, dist.group.WORLD):
+                got_reused = sample(model, **sampled, **options, reuse=shared)
+            assert error(got_reused, expected_reused) < 1e-5
+            assert shared.reused == alone.reused > 0
             with sequence_split(model, dist.group.WORLD):
                 # What the other processes hold does not count.
                 own = noise if rank == 0 else torch.zeros_like(noise)
