@@ -1,6 +1,7 @@
 """The commands `humo generate` and `humo convert`."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -141,6 +142,7 @@ def generate(
         )
         if processes is not None:
             stack.enter_context(sequence_split(pipeline.parts.transformer, processes))
+            pipeline = replace(pipeline, processes=processes.size())
         if compile_blocks:
             pipeline.parts.transformer.compile_repeated_blocks()  # type: ignore[no-untyped-call]
         if cases is not None:

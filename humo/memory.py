@@ -11,12 +11,15 @@ from schemas.errors import UserError
 
 SHARE = 0.25
 """Of the device's memory that the activations of a batch of passes may take."""
+WHOLE_STREAMS = 2.6
+"""Residual streams of all tokens that each of several processes holds at most: before the blocks, while its own tokens
+are cut out, and behind them, when all are gathered and go through the head. Traced with 2, 4 and 8 processes."""
 MOST_PASSES = 4
 """No guidance of ours makes more passes in a step."""
 
 
-def activation_bytes(model: HuMoTransformer, *, tokens: int) -> int:
-    """Largest live activations of one sample's pass without gradients.
+def activation_bytes(model: HuMoTransformer, *, tokens: int, processes: int = 1) -> int:
+    """Largest live activations of one sample's pass without gradients, in each of the processes that share its tokens.
 
     Three copies of the residual stream in float32 (a block's input, the stream in it, its modulated form) with the
     hidden feed-forward layer before and after its GELU in the working type; or seven, while the self-attention's
@@ -27,7 +30,8 @@ def activation_bytes(model: HuMoTransformer, *, tokens: int) -> int:
     working = max(3 * stream + 2 * ffn * working_bytes(model), 7 * stream)
     tables = 4 * model.head_width
     latents = 4 * PATCH * PATCH * model.patch_embedding.in_channels
-    return tokens * (working + tables + latents)
+    own = -(-tokens // processes) * (working + tables + latents)
+    return own if processes == 1 else own + int(WHOLE_STREAMS * tokens * stream)
 
 
 def working_bytes(model: HuMoTransformer) -> int:
@@ -73,7 +77,9 @@ def held_bytes(module: nn.Module, layers: nn.ModuleList, *, streamed: bool) -> i
     return weight_bytes([module]) - weight_bytes(layers) + max(weight_bytes([layer]) for layer in layers)
 
 
-def sampling_bytes(model: HuMoTransformer, *, latents_shape: Sequence[int], passes: int, streamed: bool) -> int:
+def sampling_bytes(
+    model: HuMoTransformer, *, latents_shape: Sequence[int], passes: int, streamed: bool, processes: int = 1
+) -> int:
     """The device memory that sampling takes: weights, keys and values, and the activations of a batch of passes.
 
     At 480x832, 97 frames, one reference (25 + 1 latent frames, 40,560 tokens), bfloat16, one pass at a time, in GB:
@@ -90,18 +96,22 @@ def sampling_bytes(model: HuMoTransformer, *, latents_shape: Sequence[int], pass
     frames, rows, columns = latents_shape[2:]
     tokens = frames * (rows // PATCH) * (columns // PATCH)
     kept = memory_bytes(model, frames=frames, passes=max(2, passes))
-    activations = latents_shape[0] * passes * activation_bytes(model, tokens=tokens)
+    activations = latents_shape[0] * passes * activation_bytes(model, tokens=tokens, processes=processes)
     return held_bytes(model, model.blocks, streamed=streamed) + kept + activations
 
 
-def check_room(model: HuMoTransformer, *, latents_shape: Sequence[int], streamed: bool, device: torch.device) -> None:
+def check_room(
+    model: HuMoTransformer, *, latents_shape: Sequence[int], streamed: bool, processes: int, device: torch.device
+) -> None:
     """Raises UserError if sampling takes more memory than the device has, so that nobody waits for a failure."""
-    needed = sampling_bytes(model, latents_shape=latents_shape, passes=1, streamed=streamed)
-    there = device_bytes(device)
+
+    def takes(streamed: bool) -> int:
+        return sampling_bytes(model, latents_shape=latents_shape, passes=1, streamed=streamed, processes=processes)
+
+    needed, least, there = takes(streamed), takes(True), device_bytes(device)
     if needed <= there:
         return
-    least = sampling_bytes(model, latents_shape=latents_shape, passes=1, streamed=True)
     advice = "take a smaller size or fewer frames"
-    if not streamed and least <= there:
+    if least <= there:
         advice = f"--offload blocks takes {least / 1e9:.1f} GB"
     raise UserError(f"this takes {needed / 1e9:.1f} GB and the device has {there / 1e9:.1f} GB; {advice}")

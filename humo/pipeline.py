@@ -28,6 +28,8 @@ class HuMoPipeline:
 
     parts: Parts
     """The model; see `humo.residence`."""
+    processes: int = 1
+    """How many share each video; see `humo.sequence_parallel`."""
 
     @classmethod
     def from_directory(
@@ -145,6 +147,7 @@ class HuMoPipeline:
             self.parts.transformer,
             latents_shape=(1, channels, seen, height // 8, width // 8),
             streamed=self.parts.stream_layers,
+            processes=self.processes,
             device=device,
         )
         reference, grey = self._pictures(images if "I" in mode else (), video_frames, height=height, width=width)

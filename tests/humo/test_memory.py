@@ -1,13 +1,16 @@
 """Memory: the stated sums against traced allocations, offloading without another result, and compiled blocks."""
 
 import weakref
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 import torch
+from torch import distributed as dist
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import UMT5Config, UMT5EncoderModel
@@ -18,6 +21,7 @@ from humo.memory import activation_bytes, held_bytes, memory_bytes, sampling_byt
 from humo.offload import resident, streamed
 from humo.pipeline import HuMoPipeline
 from humo.presets import HUMO_1_7B, HUMO_17B
+from humo.sequence_parallel import sequence_split
 from humo.transformer import KEPT_IN_FLOAT32, HuMoTransformer, Memory
 from schemas.errors import UserError
 
@@ -59,9 +63,8 @@ class LiveBytes(TorchDispatchMode):
         self.now -= self._sizes.pop(key)
 
 
-@pytest.mark.parametrize("int8", [False, True])
-@pytest.mark.parametrize(("preset", "passes"), [(HUMO_1_7B, 1), (HUMO_1_7B, 3), (HUMO_17B, 1)])
-def test_activations_are_as_large_as_stated(preset: dict[str, Any], passes: int, int8: bool) -> None:
+def traced_pass(preset: dict[str, Any], *, passes: int, int8: bool, group: dist.ProcessGroup | None) -> int:
+    """Peak of a pass at full size but for the number of layers; nothing is computed."""
     frames, rows, columns = FULL[2:]
     with FakeTensorMode(), torch.no_grad():
         model, memory = full_size({**preset, "layers": 2}, "cpu"), Memory()
@@ -74,12 +77,35 @@ def test_activations_are_as_large_as_stated(preset: dict[str, Any], passes: int,
             "reference_bcrhw": torch.randn(passes, 16, 1, rows, columns),
             "zero_condition_bcthw": torch.randn(passes, 16, frames, rows, columns),
         }
-        model(latents, torch.tensor([500.0]), **given, memory=memory)
-        held = [*model.parameters(), latents, *given.values()]
-        with LiveBytes(held) as live:
+        with nullcontext() if group is None else sequence_split(model, group):
             model(latents, torch.tensor([500.0]), **given, memory=memory)
-    stated = passes * activation_bytes(model, tokens=frames * rows * columns // 4)
-    assert live.peak == pytest.approx(stated, rel=0.05)
+            with LiveBytes([*model.parameters(), latents, *given.values()]) as live:
+                model(latents, torch.tensor([500.0]), **given, memory=memory)
+    return live.peak
+
+
+def stated(preset: dict[str, Any], **options: Any) -> int:
+    frames, rows, columns = FULL[2:]
+    return activation_bytes(full_size(preset), tokens=frames * rows * columns // 4, **options)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize(("preset", "passes"), [(HUMO_1_7B, 1), (HUMO_1_7B, 3), (HUMO_17B, 1)])
+def test_activations_are_as_large_as_stated(preset: dict[str, Any], passes: int, int8: bool) -> None:
+    peak = traced_pass(preset, passes=passes, int8=int8, group=None)
+    assert peak == pytest.approx(passes * stated(preset), rel=0.05)
+
+
+@pytest.mark.parametrize("preset", [HUMO_1_7B, HUMO_17B])
+@pytest.mark.parametrize("processes", [2, 4, 8])
+def test_several_processes_hold_no_more_than_stated(preset: dict[str, Any], processes: int) -> None:
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=processes)
+    try:
+        peak = traced_pass(preset, passes=1, int8=False, group=dist.group.WORLD)
+    finally:
+        dist.destroy_process_group()
+    bound = stated(preset, processes=processes)
+    assert 0.75 * bound < peak <= bound < stated(preset)
 
 
 def test_the_stated_sums_fit_their_cards() -> None:
