@@ -69,13 +69,14 @@ def status_of(files: Files, snapshot: Snapshot, config: CurateConfig) -> Status:
 
 
 def failures(relations: Relations, tables: list[str]) -> list[str]:
-    """One line for each failed row: table, id, reason."""
+    """One line for each failed row: table, id, the place its source was found, reason."""
     lines: list[str] = []
     for table in tables:
         rows = relations.connection.execute(
-            f"SELECT id, error FROM \"{table}\" WHERE status = 'failed' ORDER BY id"
+            f"""SELECT id, error, (SELECT min(uri) FROM locations WHERE source_id = split_part(failed.id, '_', 1))
+                FROM "{table}" AS failed WHERE status = 'failed' ORDER BY id"""
         ).fetchall()
-        lines.extend(f"{table} {id_}: {error}" for id_, error in rows)
+        lines.extend(f"{table} {id_}{f' ({uri})' if uri else ''}: {error}" for id_, error, uri in rows)
     return lines
 
 
