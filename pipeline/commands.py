@@ -212,7 +212,10 @@ def _report_failures(relations: Any, gone: list[str]) -> None:
     from pipeline.status import failures
     from schemas.tables import TABLES
 
-    lines = [*failures(relations, list(TABLES)), *(f"the file is gone: {path}" for path in gone)]
+    lines = [
+        *failures(relations, list(TABLES)),
+        *(f"the file is gone or was changed, give it as an input again: {path}" for path in gone),
+    ]
     for line in lines:
         console.print(f"failed: {line}", markup=False)
     if lines:

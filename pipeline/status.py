@@ -94,7 +94,7 @@ def _table(relations: Relations, name: str) -> TableStatus:
 def _redo(relations: Relations, snapshot: Snapshot, config: CurateConfig) -> dict[str, int]:
     prints = fingerprints(config)
     counts: Counter[str] = Counter()
-    for source in sources_of(relations):
+    for source, _there in sources_of(relations):
         counts.update(missing_stages(source.id, snapshot, prints))
     again = downstream(set(counts))
     for stage in STAGES:

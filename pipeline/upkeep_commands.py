@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.commands import Address, Run, curate_and_report, open_run
+from schemas.errors import UserError
 
 
 def register(app: typer.Typer) -> None:
@@ -44,11 +45,12 @@ def takedown(
     """Remove a source, a person or a sample from rows, media and shards; it does not come back with the next run."""
     from pipeline.console import console
     from pipeline.engine.takedown import take_down
+    from pipeline.store.snapshots import latest
     from pipeline.store.writer import writing
 
-    files, snapshot, config = open_run(run)
+    files, _, config = open_run(run)
     with writing(files):
-        removed = take_down(files, snapshot, config, source=source, identity=identity, sample=sample)
+        removed = take_down(files, latest(files), config, source=source, identity=identity, sample=sample)
     console.print(f"{removed.clips} clips are gone, {removed.files} files deleted; the report too, write it again")
     for key in removed.copies:
         console.print(f"still there, a copy of what was removed: {key}", markup=False)
@@ -58,17 +60,26 @@ def clean(
     run: Run,
     keep: Annotated[int, typer.Option(min=1, help="So many of the newest manifests keep their shards")] = 3,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show, and delete nothing")] = False,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="For a run on object storage: nobody else writes to it")
+    ] = False,
 ) -> None:
     """Delete what no commit needs: superseded parts and snapshots, media that no row names, shards of old manifests."""
     from pipeline.console import console
     from pipeline.engine.clean import leftovers
     from pipeline.engine.takedown import refuse_unfinished
+    from pipeline.store.snapshots import latest
     from pipeline.store.writer import writing
 
-    files, snapshot, _ = open_run(run)
+    files, _, _ = open_run(run)
     refuse_unfinished(files)
+    if files.local_path("") is None and not (alone or dry_run):
+        raise UserError(f"{run} has no lock; make sure that no other command writes to it, then add --alone")
     count = size = 0
     with writing(files):
+        snapshot = latest(files)
+        if not dry_run:
+            files.sweep()
         for path in leftovers(files, snapshot, keep_manifests=keep):
             count += 1
             size += files.size(path)

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import fsspec
 import pyarrow as pa
@@ -52,15 +53,27 @@ class ShardSet:
         return shard if "://" in shard else f"{self.folder}/{shard}"
 
 
-def open_shard_set(where: str) -> ShardSet:
+def open_shard_set(where: str, *, pinned: Path | None = None) -> ShardSet:
     """Open `manifest.json` (or the folder that holds it) and the `index.parquet` beside it.
+
+    `pinned`: a folder where `pin_shard_set` put both; they are read there, and only the shards at `where`.
 
     Raises UserError if either is missing, unreadable, or if they contradict each other.
     """
     address = where if where.endswith(".json") else f"{where.rstrip('/')}/manifest.json"
     folder = address.rpartition("/")[0] or "."
+    if pinned is not None:
+        address = str(pinned / "manifest.json")
     manifest = parse_manifest(_read(address, "no manifest at").decode(), where=address)
-    return ShardSet(folder=folder, manifest=manifest, rows=_read_index(f"{folder}/index.parquet", manifest))
+    index = f"{folder if pinned is None else pinned}/index.parquet"
+    return ShardSet(folder=folder, manifest=manifest, rows=_read_index(index, manifest))
+
+
+def pin_shard_set(shards: ShardSet, pinned: Path) -> None:
+    """Keep manifest and index for a run that is to end on them, whatever is packed in the meantime."""
+    pinned.mkdir(parents=True, exist_ok=True)
+    (pinned / "index.parquet").write_bytes(_read(f"{shards.folder}/index.parquet", "no index at"))
+    (pinned / "manifest.json").write_text(shards.manifest.to_json())
 
 
 def verify_shards(shards: ShardSet, *, hashes: bool) -> None:

@@ -55,6 +55,6 @@ def _extension(member: tarfile.TarInfo, key: str, wanted: set[str]) -> str:
     key_found, _, extension = member.name.partition(".")
     if key_found != key:
         raise DamagedSample(f"the member {member.name!r} belongs to another sample: the index does not fit the shard")
-    if not member.isreg() or extension not in wanted:
+    if not member.isreg() or member.issparse() or extension not in wanted:
         raise DamagedSample(f"the member {member.name!r} is not one that this sample has")
     return extension

@@ -22,7 +22,7 @@ from training.checkpoint import (
     save_checkpoint,
 )
 from training.config import TrainingConfig
-from training.dataset import hold_out, open_shard_set, verify_shards
+from training.dataset import ShardSet, hold_out, open_shard_set, pin_shard_set, verify_shards
 from training.ema import Ema
 from training.encoding import BatchEncoder
 from training.evaluation import Swap, SwapTest, write_swaps
@@ -74,13 +74,14 @@ def train(config: TrainingConfig, *, data: str, out: Path, resume: bool) -> Trai
         raise UserError(f"nothing to resume in {out}: it holds no run. Leave --resume out to start one")
     if config.threads:
         torch.set_num_threads(config.threads)
-    trainer = Trainer(config, data=data, out=out)
+    pinned = out / "data"
+    trainer = Trainer(config, shards=open_shard_set(data, pinned=pinned if resume else None), out=out)
     if resume:
         stored = json.loads(run_file.read_text())
         refuse_difference(RunIdentity(stored["meaning"], stored["manifest"]), trainer.identity, where=out)
         trainer.restore()
     else:
-        out.mkdir(parents=True, exist_ok=True)
+        pin_shard_set(trainer.shards, pinned)
         run_file.write_text(
             json.dumps({"config": config.model_dump(mode="json"), **asdict(trainer.identity)}, indent=1) + "\n"
         )
@@ -105,16 +106,16 @@ def start_model(config: TrainingConfig, device: torch.device) -> Model:
 class Trainer:
     """One run in one process."""
 
-    def __init__(self, config: TrainingConfig, *, data: str, out: Path) -> None:
+    def __init__(self, config: TrainingConfig, *, shards: ShardSet, out: Path) -> None:
         self._config, self._out = config, out
         self.model_dir = out / "model"
         self.damaged: dict[str, Damage] = {}
         """By key."""
-        shards = open_shard_set(data)
+        self.shards = shards
         self.identity = RunIdentity(config.meaning(), shards.manifest.fingerprint)
         rows = [row for row in shards.rows if row.split == "train"]
         if not rows:
-            raise UserError(f"{data} has no samples in its training split: nothing to train on")
+            raise UserError(f"{shards.folder} has no samples in its training split: nothing to train on")
         trained, held_out = hold_out(rows, config.data.hold_out)
         self._plan = Plan(trained, data=config.data, stages=config.stages, seed=config.seed)
         verify_shards(shards, hashes=config.data.verify)

@@ -1,4 +1,4 @@
-"""Splits: what hangs together by identity, source or duplicates goes to one side."""
+"""What hangs together: clips by identity, source or duplicates, of which a split takes all or none; shots by copies."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 
 def components(clips: list[str], links: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Clip -> the smallest clip id of its component. `links`: (clip, whatever it shares with others)."""
+    """Clip (or shot) -> the smallest id of its component. `links`: (clip, whatever it shares with others)."""
     nodes: dict[str, int] = {clip: index for index, clip in enumerate(clips)}
     ends: list[tuple[int, int]] = []
     for clip, shared in links:

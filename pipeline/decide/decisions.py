@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import duckdb
 import pyarrow as pa
 
 from pipeline.decide.components import components, split_of
@@ -10,11 +11,27 @@ from pipeline.decide.references import choose_references
 from pipeline.decide.rules import Rule, parse_rule, quoted
 from pipeline.stage import Row
 from pipeline.stages.crawl import strictest
+from pipeline.store.files import Files
 from pipeline.store.parts import to_arrow
 from pipeline.store.relations import Relations
+from pipeline.store.snapshots import Snapshot
+from schemas.errors import UserError
 from schemas.tables import CLIP_TABLES
 
 DUPLICATE_RULE = "duplicates: a better copy is kept"
+
+
+def _known(column: str) -> Rule:
+    return Rule(
+        text=f"{column} is known", sql=f"CASE WHEN {quoted(column)} IS NOT NULL THEN true END", columns=(column,)
+    )
+
+
+NEEDED = {
+    "subject": (_known("captions.text"), _known("faces.boxes_sha256")),
+    "sync": (_known("sync.speaker_track"), _known("clips.audio_sha256")),
+}
+"""What a sample of a tier is made of, whatever the rules say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +45,14 @@ class Rules:
 def parse_rules(config: DecideConfig) -> Rules:
     """Raises UserError for a rule that cannot be used."""
     return Rules(subject=tuple(map(parse_rule, config.subject)), sync=tuple(map(parse_rule, config.sync)))
+
+
+def check_rules(config: DecideConfig) -> None:
+    """Raises UserError for a rule that cannot be used, such as one that compares a number with a word."""
+    nothing = Relations(Files("memory://humo-no-run"), Snapshot())
+    for rule in (*config.subject, *config.sync):
+        one = Rules(subject=(parse_rule(rule),), sync=())
+        _verdicts(nothing, one, [])
 
 
 def decide(relations: Relations, config: DecideConfig, descriptor: str) -> tuple[list[Row], list[Row]]:
@@ -55,7 +80,8 @@ def _verdicts(relations: Relations, rules: Rules, references: list[Row]) -> dict
     connection = relations.connection
     connection.register("chosen_references", _references_arrow(references))
     connection.register("chosen_locations", _licences_arrow(relations))
-    every = [("subject", rule) for rule in rules.subject] + [("sync", rule) for rule in rules.sync]
+    every = [("subject", rule) for rule in (*rules.subject, *NEEDED["subject"])]
+    every += [("sync", rule) for rule in (*rules.sync, *NEEDED["sync"])]
     selected = ["clips.id"]
     for _, rule in every:
         selected.append(rule.sql)
@@ -67,7 +93,12 @@ def _verdicts(relations: Relations, rules: Rules, references: list[Row]) -> dict
         "WHERE clips.status = 'ok' ORDER BY clips.id"
     )
     verdicts: dict[str, tuple[Failures, Failures]] = {}
-    for clip, *values in connection.execute(query).fetchall():
+    try:
+        found = connection.execute(query).fetchall()
+    except duckdb.Error as error:
+        texts = " or ".join(repr(rule.text) for rule in (*rules.subject, *rules.sync))
+        raise UserError(f"the rule {texts} cannot be used: {str(error).splitlines()[0]}") from error
+    for clip, *values in found:
         failed: Failures = []
         unknown: Failures = []
         for (tier, rule), truth, seen in zip(every, values[::2], values[1::2], strict=True):

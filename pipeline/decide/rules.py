@@ -71,10 +71,25 @@ def parse_rule(text: str) -> Rule:
             columns.append(_checked_column(node, text))
     if not columns:
         raise UserError(f"the rule {text!r} names no column")
+    for node in tree.walk():
+        _check_operands(node, text)
     names = tuple(dict.fromkeys(columns))
     missing = " OR ".join(f"{quoted(name)} IS NULL" for name in names)
     condition = tree.transform(_quote).sql(dialect="duckdb")
     return Rule(text=text, sql=f"CASE WHEN {missing} THEN NULL ELSE ({condition}) END", columns=names)
+
+
+def _check_operands(node: exp.Expr, text: str) -> None:
+    """`and`, `or` and `not` join conditions; comparisons compare values."""
+    parts = [part.unnest() for part in node.iter_expressions()]
+    if isinstance(node, (exp.And, exp.Or, exp.Not)):
+        wrong = [part for part in parts if not isinstance(part, _CONDITIONS)]
+    elif isinstance(node, _CONDITIONS) and not isinstance(node, exp.Paren):
+        wrong = [part for part in parts if isinstance(part, _CONDITIONS)]
+    else:
+        wrong = []
+    if wrong:
+        raise UserError(f"the rule {text!r} uses {wrong[0].sql(dialect='duckdb')!r} where it cannot stand")
 
 
 def _checked_column(node: exp.Column, text: str) -> str:

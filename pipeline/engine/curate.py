@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import CurateConfig
+from pipeline.decide.decisions import check_rules
 from pipeline.engine import attempts
 from pipeline.engine.commits import Commits, FailureLimit
 from pipeline.engine.fingerprint import fingerprints
@@ -40,6 +41,7 @@ def resolve(files: Files, over: dict[str, Any]) -> CurateConfig:
     config = validated(CurateConfig, merged(base, over), where="configuration")
     if config.profile == "gpu":
         raise UserError("the gpu profile has no backends in this version; use --profile local")
+    check_rules(config.decide)
     return config
 
 
@@ -81,9 +83,9 @@ def curate(
     write_run(files, config)
     sources = list(sources_of(Relations(files, snapshot)))
     prints = fingerprints(config)
-    missing = [source for source in sources if missing_stages(source.id, snapshot, prints)]
-    ready = [source for source in missing if source.path.is_file()]
-    gone = [str(source.path) for source in missing if not source.path.is_file()]
+    missing = [(source, there) for source, there in sources if missing_stages(source.id, snapshot, prints)]
+    ready = [source for source, there in missing if there]
+    gone = [str(source.path) for source, there in missing if not there]
     if ready:
         snapshot = _run_items(files, snapshot, ready, config, address, progress)
     snapshot = run_sets(files, snapshot, config)

@@ -38,15 +38,29 @@ def crawl_into(
         about = About(backend=f"file/{crawl.VERSION}", fingerprint=fingerprint, seconds=0.0)
         write_part(files, "locations", path, [completed(row, **about)])
         parts["locations"][crawl.location_id(found.uri)] = [path]
-    return replace(snapshot, parts={**snapshot.parts, **parts})
+    return _without_lost(files, replace(snapshot, parts={**snapshot.parts, **parts}))
 
 
-def sources_of(relations: Relations) -> Iterator[Source]:
-    """Every source that the run knows, once, by id; at the first place that is still there."""
-    query = "SELECT source_id, list(uri ORDER BY uri) FROM locations GROUP BY source_id ORDER BY source_id"
-    for source_id, uris in relations.connection.execute(query).fetchall():
-        paths = [Path(uri) for uri in uris]
-        yield Source(id=source_id, path=next((path for path in paths if path.is_file()), paths[0]))
+def _without_lost(files: Files, snapshot: Snapshot) -> Snapshot:
+    """Without sources that are found nowhere any more: another file lies in their place, and no licence is known."""
+    query = "SELECT DISTINCT source_id FROM locations"
+    found = {source for (source,) in Relations(files, snapshot).connection.execute(query).fetchall()}
+    lost = {source for source in snapshot.parts.get("sources", {}) if source not in found}
+    parts = {
+        table: {group: paths for group, paths in groups.items() if group not in lost}
+        for table, groups in snapshot.parts.items()
+    }
+    return replace(snapshot, parts=parts)
+
+
+def sources_of(relations: Relations) -> Iterator[tuple[Source, bool]]:
+    """Every source that the run knows, once, by id, at the first place where it lies; False where none is as it was."""
+    query = """SELECT source_id, list(uri ORDER BY uri), list(etag ORDER BY uri) FROM locations
+               GROUP BY source_id ORDER BY source_id"""
+    for source_id, uris, etags in relations.connection.execute(query).fetchall():
+        places = [(Path(uri), etag) for uri, etag in zip(uris, etags, strict=True)]
+        unchanged = [path for path, etag in places if path.is_file() and crawl.etag_of(path) == etag]
+        yield Source(id=source_id, path=[*unchanged, places[0][0]][0]), bool(unchanged)
 
 
 def _limited(found: Iterator[Found], limit: int | None, run: Path | None) -> Iterator[Found]:

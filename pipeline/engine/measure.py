@@ -68,7 +68,8 @@ class MeasurePass:
         work = Work()
         paths = unit_parts(unit.clips_part, unit.start, self._fingerprints, unit.retries)
         clips = _clips(read_part(self._files, unit.clips_part).to_pylist())[unit.start : unit.start + CLIPS_PER_UNIT]
-        most = self._engine.attempts * (len(clips) + 1)
+        # So many that every clip may end its workers in every turn, before the unit itself is taken for the cause.
+        most = self._engine.attempts * (1 + (1 + len(self._clip_stages)) * len(clips))
         seconds = self._engine.clip_seconds * len(clips)
         with self._attempts.at(f"unit {unit.clips_part} {unit.start}", seconds=seconds, limit=most) as deaths:
             work.count("deaths", deaths)

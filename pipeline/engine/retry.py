@@ -1,4 +1,4 @@
-"""Failed rows again: after a mended file, a mended stage, or a worker that died for reasons of its own."""
+"""Failed rows again: after a mended stage, or where a worker died for reasons of its own."""
 
 from collections import defaultdict
 from dataclasses import replace

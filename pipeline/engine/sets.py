@@ -1,6 +1,6 @@
 """Set stages: functions of all committed rows. Each writes one part a table, named by all that it was computed from."""
 
-import tempfile
+import shutil
 import time
 from pathlib import Path
 
@@ -69,8 +69,11 @@ def _compute(stage: str, relations: Relations, config: CurateConfig) -> dict[str
     if stage == "decide":
         references, decisions = decide(relations, config.decide, config.faces.descriptor)
         return {"references": references, "decisions": decisions}
-    with tempfile.TemporaryDirectory(prefix="humo-index-") as folder:
-        return {stage: _find(stage, relations, config, Path(folder))}
+    folder = relations.files.scratch()
+    try:
+        return {stage: _find(stage, relations, config, folder)}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _find(stage: str, relations: Relations, config: CurateConfig, folder: Path) -> list[Row]:

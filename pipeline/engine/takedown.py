@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pipeline.config import CurateConfig
+from pipeline.engine import attempts
 from pipeline.engine.clean import leftovers
 from pipeline.engine.curate import run_sets
 from pipeline.engine.fingerprint import input_digest
 from pipeline.engine.plan import clips_part_of, unit_parts
 from pipeline.engine.removal import overlaps
+from pipeline.engine.sets import set_parts
 from pipeline.engine.unit import CLIPS_PER_UNIT
-from pipeline.flow import CUT, MEASURE, STAGE
+from pipeline.flow import CUT, MEASURE, SETS, STAGE
 from pipeline.stage import Row
 from pipeline.store.files import Files
 from pipeline.store.parts import part_path, read_part, write_part
@@ -59,15 +61,20 @@ def take_down(
     if source is identity is sample is None:
         if not files.exists(UNFINISHED):
             raise UserError("name one of --source, --identity and --sample")
+        if json.loads(files.read(UNFINISHED))["base"] == snapshot.number:
+            files.remove(UNFINISHED)
+            raise UserError("that takedown was interrupted before it removed anything; give it again, with its names")
         return _finish(files, snapshot, config, Removed(snapshot=snapshot, sources=0, clips=0, files=0, copies=[]))
     refuse_unfinished(files)
+    refuse_stale(files, snapshot, config)
     relations = Relations(files, snapshot)
     clips = _clips_of(relations, source=source, identity=identity, sample=sample)
     gone = {row["id"] for row in clips}
     copies = _copies(relations, gone)
     new = _without_clips(files, snapshot, clips) if source is None else _without_source(files, snapshot, source)
     what = "source" if source is not None else "identity" if identity is not None else "sample"
-    record = {"what": what, "clips": len(gone), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {"what": what, "clips": len(gone), "at": at, "base": snapshot.number}
     files.create(UNFINISHED, json.dumps(record).encode())
     removed = Removed(snapshot=new, sources=int(source is not None), clips=len(gone), files=0, copies=copies)
     return _finish(files, commit(files, snapshot, new), config, removed)
@@ -79,9 +86,20 @@ def refuse_unfinished(files: Files) -> None:
         raise UserError(f"a takedown was interrupted; give 'humo takedown {files.root}' first, which ends it")
 
 
+def refuse_stale(files: Files, snapshot: Snapshot, config: CurateConfig) -> None:
+    """Raises UserError where set tables are not those of the committed rows, as after an interrupted curation."""
+    for stage in SETS:
+        if set(set_parts(stage, snapshot, config).values()) != {
+            path for table in STAGE[stage].tables for path in snapshot.paths(table)
+        }:
+            raise UserError(f"a curation was interrupted; give 'humo curate --out {files.root}' first, which ends it")
+
+
 def _finish(files: Files, snapshot: Snapshot, config: CurateConfig, removed: Removed) -> Removed:
     """All that follows from the rows. A kill in here leaves the mark, and everything is done again."""
     new = run_sets(files, snapshot, config)
+    files.sweep()
+    files.sweep(attempts.FOLDER)
     deleted = 0
     for path in [*leftovers(files, new, keep_manifests=1), *files.walk("report")]:
         files.remove(path)

@@ -22,19 +22,27 @@ def publish(files: Files, shards: list[Shard], index: pa.Table) -> Manifest:
     ordered = sorted(shards, key=lambda shard: shard.url)
     fingerprint = shards_fingerprint(ordered)
     if newest is not None and newest.fingerprint == fingerprint:
+        # Also where a kill came between the numbered manifest and what is shown.
+        _show(files, newest, index)
         return newest
     number = 1 if newest is None else newest.version + 1
     manifest = Manifest(
         version=number, fingerprint=fingerprint, features=[], counts=_counts(ordered, index), shards=ordered
     )
-    text = manifest.to_json().encode()
-    if not files.create(f"shards/manifests/{number}.json", text):
+    if not files.create(f"shards/manifests/{number}.json", manifest.to_json().encode()):
         raise FileExistsError(f"{files.root}/shards/manifests/{number}.json appeared while it was being written")
+    _show(files, manifest, index)
+    return manifest
+
+
+def _show(files: Files, manifest: Manifest, index: pa.Table) -> None:
+    """Put the manifest and its index where readers look, unless they are there."""
     sink = io.BytesIO()
     pq.write_table(index, sink, compression="zstd")
-    files.replace("shards/index.parquet", sink.getvalue())
-    files.replace("shards/manifest.json", text)
-    return manifest
+    shown = {"shards/index.parquet": sink.getvalue(), "shards/manifest.json": manifest.to_json().encode()}
+    for path, data in shown.items():
+        if not files.exists(path) or files.read(path) != data:
+            files.replace(path, data)
 
 
 def newest_manifest(files: Files) -> Manifest | None:

@@ -1,5 +1,6 @@
 """Reference candidates: for each track, pictures of the same person from other shots, unfiltered."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -12,11 +13,12 @@ from pydantic import Field
 
 from pipeline.backends import vector_index
 from pipeline.backends.vector_index import Found, VectorIndex, quoted
+from pipeline.decide.components import components
 from pipeline.stage import Row
 from pipeline.stages.identities import embeddings
 from schemas.configuration import Configuration
 
-VERSION = 1
+VERSION = 2
 BACKEND = f"{vector_index.BACKEND}/{VERSION}"
 
 FACTS = (
@@ -45,7 +47,8 @@ def retrieve(
 ) -> list[Row]:
     """Rows of `candidates`: for each track the most similar tracks of the same identity, one reference picture each.
 
-    Never from the track's own shot, nor from a copy of its clip; from the same source first, then from others. A track
+    Never from the track's own shot, nor from a shot of which any clip copies one of its own: that is the same shot in
+    another file. From the same source first, then from others. A track
     whose person is seen nowhere else has none. `differs` says how unlike track and candidate are: `pose_deg`, the
     difference of their yaw; `light`, of the brightness of their faces (0 to 1); `look`, of the colours of head,
     clothes and background (see `look_distance`).
@@ -73,29 +76,35 @@ def retrieve(
             "identity": [identity[row["id"]] for row in rows],
             "source_id": [row["source_id"] for row in rows],
             "shot_id": [row["shot_id"] for row in rows],
-            "copies": [group.get(row["clip_id"]) for row in rows],
         }
         index.add(vectors, columns)
         facts += rows
     if index is None:
         return []
     index.speed_up("identity")
+    same = _same_shots(facts, group)
     colours = lru_cache(PICTURES_HELD)(lambda path: look_histogram(read(path)))
     vectors = index.vectors()
     result = []
     for place in sorted(range(len(facts)), key=lambda place: str(facts[place]["id"])):
         track = facts[place]
-        allowed = _allowed(track, identity[track["id"]], group.get(track["clip_id"]))
+        others = ", ".join(quoted(shot) for shot in same[track["shot_id"]])
+        allowed = f"identity = {quoted(identity[track['id']])} AND shot_id NOT IN ({others})"
         found = _search(index, vectors[place], allowed, track["source_id"], facts, config.limit)
         for rank, (other, similarity) in enumerate(found):
             result.append(_row(track, facts[other], rank, similarity, colours))
     return result
 
 
-def _allowed(track: Row, identity: str, copies: str | None) -> str:
-    """The tracks that may serve a track, as a condition."""
-    condition = f"identity = {quoted(identity)} AND shot_id <> {quoted(track['shot_id'])}"
-    return condition if copies is None else f"{condition} AND (copies IS NULL OR copies <> {quoted(copies)})"
+def _same_shots(facts: list[Row], group: dict[str, str | None]) -> dict[str, list[str]]:
+    """Shot -> itself and its copies, also by way of others."""
+    shots = sorted({fact["shot_id"] for fact in facts})
+    links = [(fact["shot_id"], copies) for fact in facts if (copies := group.get(fact["clip_id"])) is not None]
+    first = components(shots, links)
+    members: dict[str, list[str]] = defaultdict(list)
+    for shot in shots:
+        members[first[shot]].append(shot)
+    return {shot: members[first[shot]] for shot in shots}
 
 
 def _search(
@@ -162,4 +171,4 @@ def _apart(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else abs(one - other)
 
 
-_COLUMNS = pa.schema([(name, pa.string()) for name in ("identity", "source_id", "shot_id", "copies")])
+_COLUMNS = pa.schema([(name, pa.string()) for name in ("identity", "source_id", "shot_id")])

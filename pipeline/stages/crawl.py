@@ -95,12 +95,11 @@ def _find_folder(folder: Path, config: CrawlConfig, columns: dict[str, str]) -> 
 
 
 def _found(path: Path, config: CrawlConfig, columns: dict[str, str]) -> Found:
-    stat = path.stat()
     extra = {key: value for key, value in columns.items() if key not in ("licence", "consent")}
     return Found(
         uri=str(path.absolute()),
         path=path.absolute(),
-        etag=f"{stat.st_size}-{stat.st_mtime_ns}",
+        etag=etag_of(path),
         licence=columns.get("licence") or config.licence,
         consent=columns.get("consent") or config.consent,
         extra=extra,
@@ -120,6 +119,12 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
             if not row.get("uri"):
                 raise UserError(f"{path}, row {number}: there is no 'uri'")
             yield {key: str(value) for key, value in row.items() if value not in (None, "")}
+
+
+def etag_of(path: Path) -> str:
+    """Changes whenever the content may have: size and time of the last change."""
+    stat = path.stat()
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
 def source_id(path: Path) -> str:

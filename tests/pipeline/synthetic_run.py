@@ -35,6 +35,7 @@ class FakeClip:
     quality: dict[str, Any] = field(default_factory=dict)
     sync: dict[str, Any] = field(default_factory=dict)
     similarity: float | None = 0.9
+    caption: str | None = "a person who speaks in a room with a lamp"
 
     @property
     def source_id(self) -> str:
@@ -122,7 +123,7 @@ def _clip_rows(files: Files, clip: FakeClip) -> dict[str, dict[str, Any]]:
         },
         "speech": {"ratio": 0.8, "loudness_lufs": -20.0},
         "sync": {"speaker_track": 0, "offset_frames": 0, "confidence": 5.0, "p_value": 0.001, **clip.sync},
-        "captions": {"text": "a person who speaks in a room with a lamp", "text_short": "a person", "word_count": 10},
+        "captions": {"text": clip.caption, "text_short": "a person", "word_count": 10},
         "tracks": {
             "id": f"{clip.key}_t0",
             "clip_id": clip.key,

@@ -43,7 +43,8 @@ def test_a_run_leaves_what_it_promises(undisturbed: tuple[Path, TrainingResult])
     out, result = undisturbed
     assert result.steps == 9
     assert result.damaged == 0
-    assert {path.name for path in out.iterdir()} == {"checkpoints", "log.jsonl", "model", "run.json", "swap_test.json"}
+    left = {"checkpoints", "data", "log.jsonl", "model", "run.json", "swap_test.json"}
+    assert {path.name for path in out.iterdir()} == left
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(9))
     assert [line["stage"] for line in lines] == ["start"] * 3 + ["subject"] * 2 + ["sync"] * 4
@@ -148,12 +149,24 @@ def test_another_configuration_or_data_set_is_refused(
     with pytest.raises(UserError, match=r"stages\.2\.learning_rate was 0\.0\d+, is now 0\.5"):
         train(small_config("stages.sync.learning_rate=0.5"), data=str(shards), out=out, resume=True)
     other = write_shards(tmp_path, [Sample(key=f"k{n}") for n in range(4)])
-    with pytest.raises(UserError, match="the data: manifest"):
+    with pytest.raises(UserError, match=r"the shard .* cannot be read"):
         train(small_config(), data=str(other), out=out, resume=True)
     with pytest.raises(UserError, match="is there already: give --resume"):
         train(small_config(), data=str(shards), out=out, resume=False)
     with pytest.raises(UserError, match="nothing to resume"):
         train(small_config(), data=str(shards), out=tmp_path / "absent", resume=True)
+
+
+def test_a_run_ends_on_the_shards_it_began_on(tmp_path: Path, small_config: Config) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    few = small_config(*(f"stages.{name}.steps=1" for name in ("start", "subject", "sync")))
+    train(few, data=str(write_shards(data, [Sample(key=f"k{n}") for n in range(8)])), out=out, resume=False)
+    before = weights(out)
+    repacked = write_shards(data, [Sample(key=f"other{n}") for n in range(8)])
+    train(few, data=str(repacked), out=out, resume=True)
+    assert all(torch.equal(before[name], found) for name, found in weights(out).items())
+    train(few, data=str(repacked), out=tmp_path / "new", resume=False)
+    assert any(not torch.equal(before[name], found) for name, found in weights(tmp_path / "new").items())
 
 
 def test_a_lying_manifest_is_refused_before_the_first_step(tmp_path: Path, small_config: Config) -> None:

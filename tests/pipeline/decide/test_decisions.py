@@ -112,3 +112,27 @@ def test_a_dry_run_writes_nothing_and_agrees_with_the_real_one(tmp_path: Path) -
 def test_bounds_the_wrong_way_round_are_refused() -> None:
     with pytest.raises(UserError, match="lower must not be above upper"):
         validated(DecideConfig, {"references": {"lower": 0.9, "upper": 0.5}}, where="test")
+
+
+def test_a_clip_that_lacks_what_a_sample_is_made_of_is_unknown(tmp_path: Path) -> None:
+    lacking = [
+        FakeClip(source=1, start_s=1),
+        FakeClip(source=1, start_s=2, caption=None),
+        FakeClip(source=1, start_s=3, sync={"speaker_track": None}),
+    ]
+    files = write_synthetic_run(tmp_path, lacking)
+    config = validated(DecideConfig, {"subject": ["quality.luma > 0"], "sync": ["quality.luma > 0"]}, where="test")
+    _, rows = decide(Relations(files, latest(files)), config, "classical")
+    assert [(row["outcome"], row["tier"]) for row in rows] == [
+        ("keep", "sync"),
+        ("unknown", "none"),
+        ("keep", "subject"),
+    ]
+
+
+@pytest.mark.parametrize("rule", ["quality.signature > 1", "quality.luma = 'a'", "references.chosen = 1"])
+def test_a_rule_that_compares_unlike_things_is_one_line(tmp_path: Path, rule: str) -> None:
+    files = write_synthetic_run(tmp_path, CLIPS[:2])
+    config = validated(DecideConfig, {"subject": [rule]}, where="test")
+    with pytest.raises(UserError, match="cannot be used"):
+        decide(Relations(files, latest(files)), config, "classical")

@@ -28,6 +28,10 @@ from schemas.errors import UserError
         ("quality.sharpness >", "cannot be read"),
         ("", "cannot be read"),
         ("coalesce(quality.sharpness, 1) > 0", "'COALESCE'"),
+        ("1 < quality.luma < 3", "where it cannot stand"),
+        ("not quality.luma", "where it cannot stand"),
+        ("quality.luma > 1 and 1", "where it cannot stand"),
+        ("quality.luma > 1 or true", "where it cannot stand"),
     ],
 )
 def test_what_no_rule_may_say(text: str, message: str) -> None:

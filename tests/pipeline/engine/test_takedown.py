@@ -115,11 +115,18 @@ def test_a_sample_is_removed_and_other_shards_keep_their_hashes(run: Path) -> No
 
 def test_an_interrupted_takedown_is_ended_first(film: Path, run: Path) -> None:
     (run / "takedowns").mkdir()
-    (run / "takedowns" / "unfinished.json").write_text("{}")
+    mark = run / "takedowns" / "unfinished.json"
+    number = latest(Files(str(run))).number
+    mark.write_text(json.dumps({"base": number}))
     refused = humo("curate", film, "--out", run)
     assert refused.code == 2
     assert "a takedown was interrupted" in refused.text
+    before_the_commit = humo("takedown", run)
+    assert before_the_commit.code == 2
+    assert "before it removed anything" in before_the_commit.text
+    mark.write_text(json.dumps({"base": number - 1}))
     assert humo("takedown", run).code == 0
+    assert not mark.exists()
     assert "0 of them computed now" in curate(run, film)
 
 

@@ -16,6 +16,7 @@ from pipeline.engine.decide_again import decide_again
 from pipeline.engine.sets import pack_into
 from pipeline.pack.config import PackConfig
 from pipeline.pack.manifest import newest_manifest
+from pipeline.pack.pack import pack
 from pipeline.pack.shards import runs
 from pipeline.store.files import Files
 from pipeline.store.snapshots import commit, latest
@@ -159,3 +160,17 @@ def test_a_hostile_member_is_named(tmp_path: Path) -> None:
     lying = manifest.model_copy(update={"shards": [shard]})
     problems = list(verify(Files(f"{files.root}/shards"), lying))
     assert sum("is no member of a sample" in line for line in problems) == 2
+
+
+@pytest.mark.parametrize("lost", ["manifest.json", "index.parquet"])
+def test_a_kill_between_the_manifest_and_what_is_shown_heals(tmp_path: Path, lost: str) -> None:
+    files, _ = packed(tmp_path, CLIPS[:6])
+    old = (tmp_path / "shards" / lost).read_bytes()
+    wanted = files.read(f"shards/{lost}")
+    base = latest(files)
+    (tmp_path / "shards" / lost).write_bytes(old[:100])
+    pack(files, base, PackConfig())
+    assert files.read(f"shards/{lost}") == wanted
+    (tmp_path / "shards" / lost).unlink()
+    pack(files, base, PackConfig())
+    assert files.read(f"shards/{lost}") == wanted
