@@ -16,17 +16,6 @@ settings.load_profile("humo")
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the tests out by file among processes; those that look at the film's run stay together and make it once.
-
-    First, because pytest-xdist reads the marks in the same hook.
-    """
-    for item in items:
-        of_film = {"film", "film_run"} & set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("film" if of_film else str(item.path)))
-
-
 @pytest.fixture(scope="session")
 def footage() -> Path:
     """Real clips and stills with known answers, by HUMO_FOOTAGE or beside the checkout; skips aloud without them."""

@@ -1,11 +1,6 @@
 """The demo film end to end: decisions equal its truth table, whatever the workers, the order and the kills."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -79,24 +74,6 @@ def test_one_worker_and_half_of_the_film_first_end_the_same(film: Path, film_run
     run = tmp_path / "run"
     curate(run, *reels[2:], workers=1)
     curate(run, film, workers=1)
-    assert shards_of(run) == shards_of(film_run)
-    assert rows_of(run) == rows_of(film_run)
-
-
-@pytest.mark.slow
-def test_killed_in_the_middle_it_ends_the_same(film: Path, film_run: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    code = "from schemas.command_line import main; main()"
-    line = [sys.executable, "-c", code, "curate", str(film), "--out", str(run), "--config", str(DEMO_CONFIG)]
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while not list(run.glob("tables/quality/*/*.parquet")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert list(run.glob("tables/quality/*/*.parquet"))
-    assert not (run / "shards" / "manifest.json").exists()
-    curate(run, film)
     assert shards_of(run) == shards_of(film_run)
     assert rows_of(run) == rows_of(film_run)
 
