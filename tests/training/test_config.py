@@ -11,7 +11,8 @@ def test_shipped_configuration_follows_the_papers_order() -> None:
     assert list(config.stages) == ["start", "subject", "sync"]
     assert "audio" not in config.stages["start"].trains
     assert set(config.stages["sync"].trains) == {"self_attention", "audio", "mask_predictor"}
-    assert (config.stages["sync"].sync_share.start, config.stages["sync"].sync_share.end) == (0.2, 0.5)
+    # Rising as in the paper (0.2 to 0.5), but higher: the mini run has few steps to learn from sound in.
+    assert (config.stages["sync"].sync_share.start, config.stages["sync"].sync_share.end) == (0.5, 0.8)
 
 
 def test_settings_change_values() -> None:
