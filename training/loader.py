@@ -5,7 +5,7 @@ What a slot holds follows from (seed, step, slot), so any number of workers yiel
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -38,7 +38,11 @@ class Batch:
     """One step's samples before any encoder, B slots of one bucket: T = (F - 1) / 4 + 1 latent frames, R references."""
 
     step: int
+    slots: tuple[int, ...]
+    """Their places in the step, which other processes share."""
     keys: tuple[str, ...]
+    windows: tuple[int, ...]
+    """The video frames they begin at."""
     tasks: tuple[str, ...]
     captions: tuple[str, ...]
     video_bfhwc: Tensor
@@ -62,6 +66,17 @@ class Batch:
     weight_b: Tensor
     """float32: 1, or 0 for a damaged sample, whose place holds zeros."""
     damaged: tuple[Damage, ...]
+
+    def parts(self, size: int) -> "Iterator[Batch]":
+        """Batches of `size` of these samples; 0: one of all."""
+        total = len(self.keys)
+        for start in range(0, total, size or total):
+            chosen = {
+                field.name: getattr(self, field.name)[start : start + (size or total)]
+                for field in fields(self)
+                if field.name not in ("step", "damaged")
+            }
+            yield replace(self, **chosen)
 
 
 class ClipCache:
@@ -138,17 +153,29 @@ def empty_window(bucket: Bucket) -> Window:
 
 
 class Batches(Dataset[Batch]):
-    """The plan's steps as batches: item n is step n."""
+    """The plan's steps as batches: item n is step n, or the share of its slots that a process has.
 
-    def __init__(self, shards: ShardSet, plan: Plan, config: TrainingConfig) -> None:
-        self._shards, self._plan, self._config = shards, plan, config
+    Args:
+        shards: where the samples lie.
+        plan: which are in which step.
+        config: how they are cut and varied.
+        share: (number, how many): the slots are dealt in runs to so many processes.
+    """
+
+    def __init__(
+        self, shards: ShardSet, plan: Plan, config: TrainingConfig, *, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        self._shards, self._plan, self._config, self._share = shards, plan, config, share
         self._cache = ClipCache(config.data.cache_mb << 20)
 
     def __len__(self) -> int:
         return self._plan.total_steps
 
     def __getitem__(self, step: int) -> Batch:
-        return self.load(self._plan.slots(step))
+        number, shares = self._share
+        slots = self._plan.slots(step)
+        length = len(slots) // shares
+        return self.load(slots[number * length : (number + 1) * length])
 
     def load(self, slots: Sequence[Slot]) -> Batch:
         """Read, decode and cut these slots, which share a bucket, and draw their noise, time and dropout."""
@@ -165,7 +192,9 @@ class Batches(Dataset[Batch]):
         has_text, has_image, has_audio = (torch.tensor([draw[2][which] for draw in draws]) for which in range(3))
         return Batch(
             step=slots[0].step,
+            slots=tuple(slot.slot for slot in slots),
             keys=tuple(slot.row.key for slot in slots),
+            windows=tuple(slot.first_frame for slot in slots),
             tasks=tuple(slot.task for slot in slots),
             captions=tuple(window.caption for window in windows),
             video_bfhwc=_stack([window.video_fhwc for window in windows]),
