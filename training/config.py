@@ -11,8 +11,10 @@ from schemas.errors import UserError
 
 SHIPPED = Path(__file__).with_name("configs")
 
-Group = Literal["self_attention", "audio", "mask_predictor", "reference_input", "other"]
-"""A part of the model that trains or rests as one. Which parameters belong to it is said by `humo.parameters`."""
+Group = Literal["self_attention", "audio", "mask_predictor", "reference_input", "new_inputs", "other"]
+"""A part of the model that trains or rests as one. Which parameters belong to it is said by `humo.parameters`, but for
+`new_inputs`: of the patch embedding of the form `channels`, the weights of the 20 channels that the base does not have.
+"""
 
 
 class Augmentation(Configuration):

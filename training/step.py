@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from humo.transformer import HuMoTransformer
-from training.config import TrainingConfig
+from training.config import Stage, TrainingConfig
 from training.encoding import BatchEncoder
 from training.loader import Batch
 from training.objective import Counts, count, losses
 from training.parallel import World, whole
 from training.progress import StepRecord
+from training.stages import keep_old_inputs
 
 BANDS = 4
 """Equal parts of the time s, whose losses are told apart."""
@@ -48,7 +49,7 @@ def backward(
     *,
     config: TrainingConfig,
     world: World,
-    with_audio: bool,
+    stage: Stage,
 ) -> Gradients:
     """Fill the parameters' gradients with those of the step's loss, clipped. Every process calls it with its share."""
     own = count(batch.face_mask_bthw, batch.weight_b)
@@ -58,12 +59,13 @@ def backward(
         parameter.grad = None
     velocities, velocity, mask = [], 0.0, 0.0
     for part in batch.parts(config.parallel.micro_batch):
-        encoded = encoder.encode(part, with_audio=with_audio)
+        encoded = encoder.encode(part, with_audio=stage.uses_sync)
         with autocast(config, world.device):
             found = losses(model, encoded, config.objective, counts)
         (found.total / world.sequence).backward()  # type: ignore[no-untyped-call]
         velocities.append(found.velocity_b.cpu())
         velocity, mask = velocity + float(found.velocity), mask + float(found.mask)
+    keep_old_inputs(parameters, stage, model.latent_channels)
     norm = nn.utils.clip_grad_norm_(parameters.values(), config.optimizer.clip_norm)
     sums = world.totals({"loss": velocity, "mask": mask, **_sums(batch, torch.cat(velocities))})
     return Gradients(loss=sums["loss"], mask_loss=sums["mask"], norm=float(whole(norm)), sums=sums)

@@ -225,7 +225,7 @@ class Trainer:
             self._parameters,
             config=self._config,
             world=self._world,
-            with_audio=self._stage.uses_sync,
+            stage=self._stage,
         )
         skipped = trouble_with(found.loss, found.norm, self._usual, self._config.trouble)
         self._usual = learned(self._usual, None if skipped else found.norm)

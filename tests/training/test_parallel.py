@@ -63,7 +63,7 @@ def gradients(data: Path, out: Path, settings: list[str], form: str) -> None:
                 parameters,
                 config=config,
                 world=world,
-                with_audio=True,
+                stage=config.stages["sync"],
             )
         tensors = {name: whole(one.grad) for name, one in parameters.items() if one.grad is not None}
         assert len(tensors) == len(parameters)
