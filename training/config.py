@@ -27,6 +27,22 @@ class Augmentation(Configuration):
     colour: float = Field(default=0.1, ge=0, lt=1)
     """Brightness and contrast are each multiplied by a factor drawn evenly from 1 - colour to 1 + colour."""
 
+    @property
+    def varies(self) -> bool:
+        """Whether anything is left to chance."""
+        return self.flip > 0 or self.smallest_scale < 1 or self.colour > 0
+
+
+class Encoded(Configuration):
+    """What `humo encode` stores of a sample. Crops are then drawn once and for all; the rest is as without."""
+
+    windows: int = Field(default=1, ge=1)
+    """Of a clip longer than a training window, so many, evenly spread."""
+    variants: int = Field(default=4, ge=1)
+    """Of its references, the first as it is, the others augmented."""
+    half: bool = True
+    """In float16, half the size of float32."""
+
 
 class Data(Configuration):
     """What is read from the shards and how it becomes batches of one shape."""
@@ -45,12 +61,16 @@ class Data(Configuration):
     """So many shards are shuffled together: more mixes better, fewer reads are closer together."""
     augmentation: Augmentation = Augmentation()
     """How reference images are varied."""
+    encoded: Encoded = Encoded()
+    """What `humo encode` stores."""
     workers: int = Field(default=1, ge=0)
     """Processes that read and decode ahead; 0 does it between the steps."""
     cache_mb: int = Field(default=512, ge=0)
     """Decoded samples that each of these processes keeps."""
-    verify: bool = True
-    """Compare every shard's SHA-256 with the manifest before the first step; otherwise only its size."""
+    verify: Literal["hashes", "sizes", "nothing"] = "hashes"
+    """What of every shard is compared with the manifest before the first step; a difference ends the run there."""
+    damaged: Literal["skip", "stop"] = "skip"
+    """A sample that cannot be used is left out, its place counting for nothing, and recorded; or it ends the run."""
 
     @field_validator("sizes")
     @classmethod
@@ -248,7 +268,7 @@ class TrainingConfig(Configuration):
         """What the resulting weights depend on: all but how the work is spread, watched and stored."""
         aside = {"threads", "trouble", "parallel", "validation", "checkpoints", "logging"}
         meaning = self.model_dump(mode="json", exclude=aside)
-        for name in ("workers", "cache_mb", "verify"):
+        for name in ("workers", "cache_mb", "verify", "damaged"):
             del meaning["data"][name]
         meaning["stages"] = [{"name": name, **stage} for name, stage in meaning["stages"].items()]
         return meaning

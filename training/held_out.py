@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from humo.transformer import HuMoTransformer
+from training.batch import Batch
 from training.config import Augmentation, TrainingConfig
 from training.dataset import IndexRow, ShardSet
 from training.draws import timestep
 from training.encoding import BatchEncoder, Conditions, EncodedBatch
-from training.loader import Batch, Batches
+from training.loader import Batches
 from training.objective import predict, squared_error
 from training.plan import Bucket, Plan, Slot, Task, bucket_of
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from humo.transformer import HuMoTransformer
+from training.batch import Batch
 from training.config import Stage, TrainingConfig
 from training.encoding import BatchEncoder
-from training.loader import Batch
 from training.objective import Counts, count, losses
 from training.parallel import World, whole
 from training.progress import StepRecord

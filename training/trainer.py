@@ -1,17 +1,17 @@
 """The training loop: stage after stage, step after step, each a function of the plan and of the weights before it."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from schemas.errors import UserError, WorkFailed
+from schemas.errors import UserError
+from training.batch import Batch
 from training.board import Board
 from training.checkpoint import (
     Checkpoints,
@@ -27,22 +27,21 @@ from training.dataset import ShardSet, hold_out
 from training.ema import Ema
 from training.encoding import BatchEncoder
 from training.evaluation import Swap, SwapTest, write_swaps
+from training.features import read_nulls
 from training.flops import step_flops, tokens_of
 from training.held_out import HeldOut
-from training.loader import Batch, Batches, Damage, batches_from
+from training.ledger import Ledger
+from training.loader import Batches, batches_from
 from training.parallel import World, joined, share_of_batch, shared_tokens
 from training.plan import Plan
 from training.progress import ProgressLog
+from training.recipe import check_recipe
 from training.run_folder import check_run, open_run_data, write_run
 from training.stages import describe, learning_rate, make_optimizer, select
 from training.start import export_model, start_model
 from training.step import autocast, backward, record
 from training.trouble import Usual, learned, trouble_with
 from training.validation import Validation
-
-
-class Diverged(WorkFailed):
-    """The loss or its gradient is no number any more, or no sample of a batch can be used."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,8 @@ def train(
         return TrainingResult(
             steps=config.total_steps,
             seconds=time.monotonic() - began,
-            damaged=len(trainer.damaged),
-            skipped=trainer.skipped,
+            damaged=len(trainer.ledger.damaged),
+            skipped=trainer.ledger.skipped,
             swaps=swaps,
             model=trainer.model_dir,
             tells=world.first,
@@ -115,10 +114,7 @@ class Trainer:
     def __init__(self, config: TrainingConfig, *, shards: ShardSet, out: Path, world: World) -> None:
         self._config, self._out, self._world = config, out, world
         self.model_dir = out / "model"
-        self.damaged: dict[str, Damage] = {}
-        """By key."""
-        self.skipped = 0
-        """Steps."""
+        self.ledger = Ledger(config, out, world)
         self._identity = RunIdentity(config.meaning(), shards.manifest.fingerprint)
         rows = [row for row in shards.rows if row.split == "train"]
         if not rows:
@@ -132,7 +128,9 @@ class Trainer:
         validated = [row for row in shards.rows if row.split == "val"] or held_out
         self._whole = start_model(config, world)
         self._model = self._whole.transformer.train()
-        self._encoder = BatchEncoder(self._whole, world.device)
+        check_recipe(shards, config, self._whole)
+        nulls = read_nulls(shards) if shards.manifest.features else None
+        self._encoder = BatchEncoder(self._whole, world.device, nulls)
         self._validation = Validation(steady, validated, whole=self._whole, encoder=self._encoder, world=world)
         self._checkpoints = Checkpoints(
             out / "checkpoints", keep=config.checkpoints.keep, group=world.files, first=world.first
@@ -213,7 +211,7 @@ class Trainer:
         began = time.monotonic()
         batch = next(batches)
         waited = time.monotonic() - began
-        self._record_damage(batch, log)
+        self.ledger.damage(batch, log)
         position = self._plan.position(self._step)
         rate = learning_rate(self._stage, position.step_in_stage)
         for group in self._optimizer.param_groups:
@@ -230,7 +228,8 @@ class Trainer:
         skipped = trouble_with(found.loss, found.norm, self._usual, self._config.trouble)
         self._usual = learned(self._usual, None if skipped else found.norm)
         if skipped:
-            self._skip(batch, skipped, log)
+            where = f"step {self._step} of stage {self._stage_name}"
+            self.ledger.skip(batch, where=where, reason=skipped, in_a_row=self._usual.skipped, log=log)
         else:
             self._optimizer.step()
             self._ema.update(position.step_in_stage)
@@ -280,35 +279,3 @@ class Trainer:
             tensors |= {f"ema.{name}": value for name, value in self._ema.averages.items()}
             tensors |= optimizer_tensors(self._optimizer, self._parameters)
         return tensors
-
-    def _skip(self, batch: Batch, reason: str, log: ProgressLog) -> None:
-        """Record a step that is to change nothing. Raises Diverged where the policy is to stop."""
-        self.skipped += 1
-        keys = self._world.gathered(batch.keys)
-        line = f"step {self._step} of stage {self._stage_name}: {reason}, samples {', '.join(keys)}"
-        entry = {"step": self._step, "stage": self._stage_name, "reason": reason, "keys": keys}
-        self._append("skipped.jsonl", entry)
-        settings = self._config.trouble
-        if settings.policy == "stop":
-            raise Diverged(f"{line}. Lower the learning rate or leave the sample out")
-        if self._usual.skipped > settings.patience:
-            raise Diverged(f"{line}. It was the {self._usual.skipped}th in a row to be skipped")
-        log.say(f"skipped {line}")
-
-    def _record_damage(self, batch: Batch, log: ProgressLog) -> None:
-        met = int(self._world.totals({"damaged": len(batch.damaged)})["damaged"])
-        if not met:
-            return
-        damaged = self._world.gathered(batch.damaged)
-        for damage in damaged:
-            if damage.key not in self.damaged:
-                self.damaged[damage.key] = damage
-                log.say(f"damaged sample {damage.key}, left out: {damage.reason}")
-                self._append("damaged.jsonl", asdict(damage))
-        if met >= self._config.data.batch:
-            raise Diverged(f"step {batch.step}: no sample of the batch can be used. First: {damaged[0].reason}")
-
-    def _append(self, name: str, entry: dict[str, Any]) -> None:
-        if self._world.first:
-            with (self._out / name).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")

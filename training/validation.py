@@ -71,7 +71,7 @@ class Validation:
             model.transformer,
             noise=encoded.noise_bcthw,
             text=given.text_bld,
-            text_negative=self._encoder.text([defaults.negative_text]),
+            text_negative=self._encoder.text(defaults.negative_text)[None].to(self._world.device),
             audio_windows=given.audio_btwgc,
             reference=given.reference_bcrhw,
             zero_condition=given.zero_bcthw,

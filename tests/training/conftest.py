@@ -1,5 +1,6 @@
 """Fixtures of the training tests: a small set of shards, and a configuration that trains on it in seconds."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,8 @@ SMALL = [
 def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    # Torch's checkpoints log several lines a tensor, which would bury a failure.
+    logging.getLogger("c10d-NullHandler-dcp_logger").setLevel(logging.WARNING)
     yield
     torch.set_num_threads(threads)
 

@@ -17,7 +17,8 @@ from schemas.errors import UserError
 from tests.training.conftest import SMALL
 from tests.training.sample_shards import Sample, write_shards
 from training.config import TrainingConfig
-from training.trainer import Diverged, TrainingResult, train
+from training.ledger import Diverged
+from training.trainer import TrainingResult, train
 
 Config = Callable[..., TrainingConfig]
 
