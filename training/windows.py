@@ -125,5 +125,5 @@ def pixel_batch(windows: Sequence[Window], common: dict[str, Any]) -> PixelBatch
 
 
 def stacked(arrays: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]) -> Tensor:
-    """Along a new first axis."""
-    return torch.from_numpy(np.stack(arrays))
+    """Along a new first axis; a single one is not copied."""
+    return torch.from_numpy(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
