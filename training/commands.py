@@ -1,17 +1,20 @@
 """The commands of training. Nothing heavy is imported until one runs."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from schemas.errors import WorkFailed
+from schemas.errors import UserError, WorkFailed
 
 
 def register(app: typer.Typer) -> None:
-    """Add `train` and `encode` to the `humo` command."""
+    """Add `train`, `encode` and `estimate` to the `humo` command."""
     app.command("train")(train)
     app.command("encode")(encode)
+    app.command("estimate")(estimate)
 
 
 def train(
@@ -64,3 +67,33 @@ def encode(
     print(f"{done.manifest}: {done.samples} samples encoded in {done.seconds:.0f} s, {done.too_short} are too short")
     if done.damaged:
         raise WorkFailed(f"{done.damaged} samples could not be used: see {out / 'damaged.jsonl'}")
+
+
+def estimate(
+    config: Annotated[str, typer.Option(help="A YAML file, or the name of a shipped configuration.")],
+    model: Annotated[str, typer.Option(help="1.7b, 17b or mini: whose sizes.")],
+    processes: Annotated[int, typer.Option(min=1, help="Devices that train together.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: a.b=value. May be given again.")
+    ] = None,
+) -> None:
+    """How much memory and time a training run takes, by calculation."""
+    from training.config import load_config
+
+    settings = load_config(config, change or [])
+
+    from humo.presets import PRESETS
+    from training.estimate import ASSUMED_MFU
+    from training.estimate import estimate as calculate
+
+    sizes = {str(name): preset for name, preset in PRESETS.items()}
+    if model not in sizes:
+        raise UserError(f"no sizes are known of {model!r}: give one of {', '.join(sizes)}")
+    stages = calculate(settings, sizes[model], processes)
+    if as_json:
+        print(json.dumps([asdict(stage) for stage in stages], indent=1))
+        return
+    print(f"calculated, at an assumed MFU of {ASSUMED_MFU:.0%}:")
+    for stage in stages:
+        print(stage.line())

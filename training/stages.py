@@ -50,15 +50,25 @@ def keep_old_inputs(parameters: Mapping[str, nn.Parameter], stage: Stage, channe
 
 def describe(model: HuMoTransformer, name: str, stage: Stage) -> str:
     """One line: parameters of every group, and which of them train."""
+    sizes = _sizes(model, stage)
+    parts = [f"{group} {sizes[group]:,}{'' if group in stage.trains else ' (rests)'}" for group in sorted(sizes)]
+    return f"stage {name}, {stage.steps} steps, parameters: {', '.join(parts)}"
+
+
+def trained_sizes(model: HuMoTransformer, stage: Stage) -> dict[Group, int]:
+    """Parameters that train, by group."""
+    return {group: size for group, size in _sizes(model, stage).items() if group in stage.trains}
+
+
+def _sizes(model: HuMoTransformer, stage: Stage) -> dict[Group, int]:
     sizes: Counter[Group] = Counter()
-    for parameter_name, parameter in model.named_parameters():
-        count, group = parameter.numel(), parameter_group(parameter_name)
-        if parameter_name == PATCHES and rests_in_part(stage):
+    for name, parameter in model.named_parameters():
+        count, group = parameter.numel(), parameter_group(name)
+        if name == PATCHES and rests_in_part(stage):
             new = count - count // parameter.shape[1] * model.latent_channels
             sizes["new_inputs"], count = new, count - new
         sizes[group] += count
-    parts = [f"{group} {sizes[group]:,}{'' if group in stage.trains else ' (rests)'}" for group in sorted(sizes)]
-    return f"stage {name}, {stage.steps} steps, parameters: {', '.join(parts)}"
+    return dict(sizes)
 
 
 def _groups(name: str, model: HuMoTransformer) -> set[Group]:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from humo.checkpoints import (
     KNOWN_PARTS,
     Model,
@@ -22,17 +24,18 @@ from training.parallel import World, full_state, spread
 MINI = "mini"
 
 
-def start_model(config: TrainingConfig, world: World) -> Model:
-    """The model in float32, its transformer spread as the configuration says.
+def start_model(config: TrainingConfig, world: World, *, encoded: bool = False) -> Model:
+    """The model in float32, its transformer spread as the configuration says. Where the data are `encoded` the text
+    and the audio encoder stay on the CPU.
 
     Raises UserError for an unfit model directory and for a spread that does not fit the model.
     """
-    model = mini_model(config.seed) if config.model.start == MINI else _read(Path(config.model.start), config, world)
+    model = mini_model(config.seed) if config.model.start == MINI else _read(Path(config.model.start), world, encoded)
     spread(model.transformer, config.parallel, world)
     return model
 
 
-def _read(directory: Path, config: TrainingConfig, world: World) -> Model:
+def _read(directory: Path, world: World, encoded: bool) -> Model:
     """With the transformer's weights still file maps, of which every process will take its shards."""
     index = read_index(directory)
     folder = directory / "transformer"
@@ -44,7 +47,7 @@ def _read(directory: Path, config: TrainingConfig, world: World) -> Model:
             directory,
             part,
             part_class(directory, index, part),
-            device=world.device,
+            device=torch.device("cpu") if encoded and part != "vae" else world.device,
             dtype=dtype,
             weights="full",
         )

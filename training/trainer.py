@@ -126,7 +126,7 @@ class Trainer:
         steady = HeldOut(shards, self._plan, config)
         self._swap_test = SwapTest(steady, held_out=held_out, donors=trained)
         validated = [row for row in shards.rows if row.split == "val"] or held_out
-        self._whole = start_model(config, world)
+        self._whole = start_model(config, world, encoded=bool(shards.manifest.features))
         self._model = self._whole.transformer.train()
         check_recipe(shards, config, self._whole)
         nulls = read_nulls(shards) if shards.manifest.features else None
