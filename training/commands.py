@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,21 +25,33 @@ def train(
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Resume although the data or what is trained has changed.")
     ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Train on this Ray cluster; `auto`: this machine's, `local`: a new one."),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="With --address: so many train together.")] = 1,
     change: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: a.b=value. May be given again.")
     ] = None,
 ) -> None:
     """Train the model on shards, through all stages of a configuration.
 
-    Started by `torchrun --no-python`, all processes train together.
+    Started by `torchrun --no-python`, all processes train together; so they do on a Ray cluster, which also starts
+    them anew when some die.
     """
     from training.config import load_config
 
     settings = load_config(config, change or [])
 
-    from training.trainer import train as run
+    given: dict[str, Any] = {"data": data, "out": out, "resume": resume, "accept_changes": accept_changes}
+    if address is None:
+        from training.trainer import train as run
 
-    result = run(settings, data=data, out=out, resume=resume, accept_changes=accept_changes)
+        result = run(settings, **given)
+    else:
+        from training.ray_launch import train_on_ray
+
+        result = train_on_ray(settings, **given, address=address, processes=processes)
     if result.tells:
         print(f"trained {result.steps} steps in {result.seconds:.0f} s; the model lies in {result.model}")
         for swap in result.swaps:

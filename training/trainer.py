@@ -43,6 +43,9 @@ from training.step import autocast, backward, record
 from training.trouble import Usual, learned, trouble_with
 from training.validation import Validation
 
+MODEL, SWAPS = "model", "swap_test.json"
+"""Names in the run's folder."""
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -113,7 +116,7 @@ class Trainer:
 
     def __init__(self, config: TrainingConfig, *, shards: ShardSet, out: Path, world: World) -> None:
         self._config, self._out, self._world = config, out, world
-        self.model_dir = out / "model"
+        self.model_dir = out / MODEL
         self.ledger = Ledger(config, out, world)
         self._identity = RunIdentity(config.meaning(), shards.manifest.fingerprint)
         rows = [row for row in shards.rows if row.split == "train"]
@@ -196,7 +199,7 @@ class Trainer:
             for swap in swaps:
                 log.say(swap.line())
             export_model(self.model_dir, self._whole, self._world)
-            self._world.by_first(lambda: write_swaps(swaps, self._out / "swap_test.json"))
+            self._world.by_first(lambda: write_swaps(swaps, self._out / SWAPS))
         return swaps
 
     def _begin_stage(self, number: int) -> None:

@@ -1,0 +1,69 @@
+"""On Ray a run outlives its workers."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+import torch
+
+from schemas.errors import UserError
+from tests.training.conftest import SMALL
+from tests.training.ranks import run_ranks
+from tests.training.test_resume_distributed import go, stored
+from training.config import TrainingConfig, load_config
+from training.ray_launch import train_on_ray
+from training.trainer import TrainingResult
+
+Config = Callable[..., TrainingConfig]
+
+
+@pytest.fixture(autouse=True)
+def _no_ray_left(monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    ray.shutdown()
+
+
+def workers() -> list[psutil.Process]:
+    """Those that this process's Ray started for training."""
+    return [one for one in psutil.Process().children(recursive=True) if "RayTrainWorker" in " ".join(one.cmdline())]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced_and_the_run_ends_as_the_undisturbed(
+    shards: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    config = load_config("mini", [*SMALL, f"model.start={tiny_model}"])
+    given = {"data": str(shards), "resume": False, "accept_changes": False, "address": "local", "processes": 2}
+    ended: list[TrainingResult] = []
+    out = tmp_path / "out"
+    running = threading.Thread(target=lambda: ended.append(train_on_ray(config, out=out, **given)))  # type: ignore[arg-type]
+    running.start()
+    log, deadline = out / "log.jsonl", time.monotonic() + 200
+    while not (log.exists() and log.read_text().count("\n") >= 4):
+        assert running.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    workers()[0].kill()
+    running.join(200)
+    [result] = ended
+    assert result.steps == 9
+    assert result.model.is_dir()
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    assert len(steps) > 9
+    run_ranks(2, go, config, shards, tmp_path / "alone", False)
+    ours, theirs = stored(out, 9), stored(tmp_path / "alone", 9)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_mistakes_are_found_before_ray_starts(shards: Path, tmp_path: Path, small_config: Config) -> None:
+    given = {"data": str(shards), "accept_changes": False, "address": "local", "processes": 2}
+    with pytest.raises(UserError, match="nothing to resume"):
+        train_on_ray(small_config(), out=tmp_path / "out", resume=True, **given)  # type: ignore[arg-type]
+    assert not ray.is_initialized()
