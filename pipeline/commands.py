@@ -102,19 +102,22 @@ def decide(
     from pipeline.console import console, print_funnel, print_json
     from pipeline.engine.curate import resolve
     from pipeline.engine.decide_again import decide_again
+    from pipeline.engine.takedown import refuse_stale
 
-    files, snapshot, _ = open_run(run)
+    files, snapshot, before = open_run(run)
+    refuse_stale(files, snapshot, before)
     over = _over(config, settings, {})
     if over.keys() - {"decide"}:
         raise UserError(f"decide takes only options of the section 'decide', not {sorted(over.keys() - {'decide'})}")
     again = decide_again(files, snapshot, resolve(files, over), dry_run=dry_run)
     if as_json:
-        print_json({"funnel": again.funnel.to_dict(), "changes": again.changes})
+        print_json(again.to_dict())
         return
     print_funnel(again.funnel)
-    for change, keys in again.changes.items():
-        examples = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
-        console.print(f"{change}: {len(keys)} ({examples})")
+    for change in again.changes:
+        examples = ", ".join(change.examples[:3]) + (", ..." if change.clips > 3 else "")
+        counts = f"{change.clips} clips, {change.hours * 3600:.0f} s"
+        console.print(f"{change.before} -> {change.after}: {counts} ({examples})", markup=False)
     console.print("nothing was written" if dry_run else f"now give: humo pack {run}")
 
 
@@ -122,13 +125,15 @@ def pack(run: Run) -> None:
     """Write shards and the manifest from the decisions."""
     from pipeline.console import console
     from pipeline.engine.sets import pack_into
+    from pipeline.engine.takedown import refuse_stale
     from pipeline.pack.manifest import newest_manifest
     from pipeline.store.snapshots import commit
     from pipeline.store.writer import writing
 
     files, snapshot, config = open_run(run)
-    if not snapshot.paths("decisions"):
+    if "decisions" not in snapshot.sets:
         raise UserError(f"{run} has no decisions yet; run 'humo curate' first")
+    refuse_stale(files, snapshot, config)
     with writing(files):
         commit(files, snapshot, pack_into(files, snapshot, config))
     manifest = newest_manifest(files)

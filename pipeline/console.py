@@ -91,8 +91,9 @@ def print_status(found: Status) -> None:
     console.print(f"processor seconds by stage: {seconds or 'none'}")
     if found.seconds_per_kept_hour is not None:
         console.print(f"an hour of kept video cost {found.seconds_per_kept_hour:.0f} processor seconds")
-    redo = ", ".join(f"{stage} ({count})" for stage, count in found.redo.items())
-    console.print(f"a re-run would compute: {redo or 'nothing'}")
+    console.print("a re-run would compute: " + ("" if found.redo else "nothing"))
+    for stage, again in found.redo.items():
+        console.print(f"  {stage} ({again.sources}): {'; '.join(again.why)}", markup=False)
     for line in found.failures:
         console.print(f"failed: {line}", markup=False)
 

@@ -1,15 +1,11 @@
 """What a run holds, what it cost, and what a re-run would do."""
 
-from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.config import CurateConfig
-from pipeline.engine.fingerprint import fingerprints
-from pipeline.engine.locations import sources_of
-from pipeline.engine.plan import missing_stages
-from pipeline.engine.sets import set_parts
-from pipeline.flow import STAGES, downstream
+from pipeline.engine.redo import Redo, redo
+from pipeline.flow import STAGES
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot
@@ -30,7 +26,7 @@ class TableStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Answers `humo status`. `redo`: stage -> sources (or 1 for a set stage) that a re-run would compute again."""
+    """Answers `humo status`. `redo`: stage -> what a re-run would compute again, and why."""
 
     run: str
     snapshot: int
@@ -39,7 +35,7 @@ class Status:
     seconds: dict[str, float]
     kept_hours: float
     seconds_per_kept_hour: float | None
-    redo: dict[str, int]
+    redo: dict[str, Redo]
     failures: list[str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,7 +59,7 @@ def status_of(files: Files, snapshot: Snapshot, config: CurateConfig) -> Status:
         seconds={name: round(amount, 3) for name, amount in sorted(seconds.items())},
         kept_hours=float(kept),
         seconds_per_kept_hour=round(sum(seconds.values()) / kept, 1) if kept else None,
-        redo=_redo(relations, snapshot, config),
+        redo=redo(relations, config),
         failures=failures(relations, names),
     )
 
@@ -89,19 +85,3 @@ def _table(relations: Relations, name: str) -> TableStatus:
         failed=counts.get("failed", 0),
         inapplicable=counts.get("inapplicable", 0),
     )
-
-
-def _redo(relations: Relations, snapshot: Snapshot, config: CurateConfig) -> dict[str, int]:
-    prints = fingerprints(config)
-    counts: Counter[str] = Counter()
-    for source, _there in sources_of(relations):
-        counts.update(missing_stages(source.id, snapshot, prints))
-    again = downstream(set(counts))
-    for stage in STAGES:
-        if stage.per == "set":
-            current = {table: snapshot.paths(table) for table in stage.tables}
-            wanted = {table: [path] for table, path in set_parts(stage.name, snapshot, config).items()}
-            if stage.name in again or current != wanted:
-                again = downstream({*again, stage.name})
-                counts[stage.name] = 1
-    return {stage.name: counts[stage.name] for stage in STAGES if counts[stage.name]}

@@ -51,6 +51,8 @@ def _fields(**types: pa.DataType) -> list[pa.Field]:
 
 
 _TABLES = [
+    # What each source's rows were computed with, as JSON: see `pipeline.engine.plan.Terms`.
+    Table(name="ledger", version=1, row="source", columns=_fields(terms=pa.string())),
     Table(
         name="sources",
         version=1,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pipeline.engine.plan import PENDING
 from pipeline.pack.manifest import read_manifests
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
@@ -22,8 +23,9 @@ def leftovers(files: Files, snapshot: Snapshot, *, keep_manifests: int) -> Itera
 
     Only while no other command writes to the run: parts that wait for their commit would be taken for leftovers.
     """
-    parts = {path for groups in snapshot.parts.values() for paths in groups.values() for path in paths}
+    parts = snapshot.paths()
     yield from (path for path in files.walk("tables") if path not in parts)
+    yield from files.walk(PENDING)
     yield from (path for path in files.walk("snapshots") if path != snapshot_path(snapshot.number))
     manifests = read_manifests(files)
     kept = dict(sorted(manifests.items())[-keep_manifests:])

@@ -1,25 +1,29 @@
 """A curation run from inputs to shards: crawl, pass over what is missing, decide, pack."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pipeline.config import CurateConfig
-from pipeline.decide.decisions import check_rules
+from pipeline.decide.verdicts import parse_rules
 from pipeline.engine import attempts
 from pipeline.engine.commits import Commits, FailureLimit
 from pipeline.engine.fingerprint import fingerprints
-from pipeline.engine.locations import crawl_into, sources_of
-from pipeline.engine.plan import missing_stages
+from pipeline.engine.jobs import Job, jobs
+from pipeline.engine.locations import crawl_into
+from pipeline.engine.redo import redo
 from pipeline.engine.sets import pack_into, run_set
 from pipeline.flow import SETS
-from pipeline.stage import Source
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit, latest
 from schemas.configuration import merged, validated
 from schemas.errors import UserError
+
+WAVE = 4096
+"""Sources given to Ray at a time: it holds a list of them."""
 
 Progress = Callable[[str, int, int], None]
 """Told of (stage, done, of all) as work goes on."""
@@ -41,7 +45,7 @@ def resolve(files: Files, over: dict[str, Any]) -> CurateConfig:
     config = validated(CurateConfig, merged(base, over), where="configuration")
     if config.profile == "gpu":
         raise UserError("the gpu profile has no backends in this version; use --profile local")
-    check_rules(config.decide)
+    parse_rules(config.decide)
     return config
 
 
@@ -81,15 +85,11 @@ def curate(
     snapshot = crawl_into(files, base, inputs, config.crawl, limit=limit) if inputs else base
     snapshot = commit(files, base, snapshot)
     write_run(files, config)
-    sources = list(sources_of(Relations(files, snapshot)))
-    prints = fingerprints(config)
-    missing = [(source, there) for source, there in sources if missing_stages(source.id, snapshot, prints)]
-    ready = [source for source, there in missing if there]
-    gone = [str(source.path) for source, there in missing if not there]
-    if ready:
-        snapshot = _run_items(files, snapshot, ready, config, address, progress)
+    relations = Relations(files, snapshot)
+    known = relations.connection.execute("SELECT count(DISTINCT source_id) FROM locations").fetchall()[0][0]
+    snapshot, computed, gone = _run_items(files, snapshot, config, address, progress)
     snapshot = run_sets(files, snapshot, config)
-    return Outcome(snapshot=snapshot, sources=len(sources), computed=len(ready), gone=gone)
+    return Outcome(snapshot=snapshot, sources=known, computed=computed, gone=gone)
 
 
 def run_sets(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
@@ -103,8 +103,17 @@ def run_sets(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot
 
 
 def _run_items(
-    files: Files, base: Snapshot, sources: list[Source], config: CurateConfig, address: str | None, progress: Progress
-) -> Snapshot:
+    files: Files, base: Snapshot, config: CurateConfig, address: str | None, progress: Progress
+) -> tuple[Snapshot, int, list[str]]:
+    """The snapshot with every item computed, how many sources that were, and the places of those that are gone."""
+    prints = fingerprints(config)
+    relations = Relations(files, base)
+    every = max((found.sources for found in redo(relations, config).values()), default=0)
+    gone: list[str] = []
+    ready = _ready(jobs(relations, prints), gone)
+    first = list(islice(ready, WAVE))
+    if not first:
+        return base, 0, gone
     # Ray takes seconds to import; a run with nothing to do does without.
     from pipeline.engine.clip_stages import check_stages
     from pipeline.engine.ray_run import run_passes, running_ray
@@ -113,11 +122,23 @@ def _run_items(
     limit = FailureLimit(share=config.engine.failure_limit, seen_first=config.engine.failure_limit_from)
     commits = Commits(files, base, limit)
     done = 0
-    progress("sources", done, len(sources))
+    progress("sources", done, every)
     with running_ray(config, address):
-        for unit in run_passes(files.root, config, sources, base):
-            if commits.add(unit):
-                done += 1
-                progress("sources", done, len(sources))
+        wave = first
+        while wave:
+            for unit in run_passes(files.root, config, wave):
+                if commits.add(unit):
+                    done += 1
+                    progress("sources", done, every)
+            wave = list(islice(ready, WAVE))
     files.sweep(attempts.FOLDER)
-    return commits.commit()
+    return commits.commit(), done, gone
+
+
+def _ready(found: Iterator[Job], gone: list[str]) -> Iterator[Job]:
+    """Those that can be done; the places of the others go to `gone`."""
+    for job in found:
+        if job.there:
+            yield job
+        else:
+            gone.append(str(job.source.path))

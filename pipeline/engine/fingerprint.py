@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
@@ -34,8 +33,3 @@ def input_digest(*inputs: str | int) -> str:
 def stage_digest(name: str, version: int) -> str:
     """The fingerprint of a stage without options that could change a result."""
     return _digest([name, version])
-
-
-def set_digest(paths: Iterable[str]) -> str:
-    """16 hex digits over all parts that a set stage reads, in any order."""
-    return _digest(sorted(paths))

@@ -2,65 +2,63 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
-from pipeline.engine.fingerprint import input_digest, stage_digest
+import pyarrow as pa
+
+from pipeline.engine.fingerprint import stage_digest
 from pipeline.engine.rows import About, completed
-from pipeline.stage import Row, Source
+from pipeline.stage import Row
 from pipeline.stages import crawl
 from pipeline.stages.crawl import CrawlConfig, Found
+from pipeline.store.bundles import homes, merged, write_bundle
 from pipeline.store.files import Files
-from pipeline.store.parts import part_path, write_part
+from pipeline.store.parts import to_arrow
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import ALL, Snapshot
+
+BATCH = 1000
+"""Places that are looked up and written together."""
+COLUMNS = ("id", "source_id", "uri", "etag", "licence", "consent", "extra")
 
 
 def crawl_into(
     files: Files, snapshot: Snapshot, inputs: list[str], config: CrawlConfig, *, limit: int | None
 ) -> Snapshot:
     """The snapshot with a location for every file found. A file whose etag is known is not read again."""
-    query = "SELECT uri, etag, source_id FROM locations"
-    known = {
-        uri: (etag, source) for uri, etag, source in Relations(files, snapshot).connection.execute(query).fetchall()
-    }
+    relations = Relations(files, snapshot)
     run = files.local_path("")
-    parts = {"locations": dict(snapshot.parts.get("locations", {}))}
-    for found in _limited(crawl.find(inputs, config), limit, run):
-        etag, source_id = known.get(found.uri, ("", ""))
-        if etag != found.etag:
-            source_id = crawl.source_id(found.path)
-        if snapshot.removed.get(source_id) == [ALL]:
-            continue
-        fingerprint = stage_digest("crawl", crawl.VERSION)
-        row = _row(found, source_id)
-        path = part_path("locations", fingerprint, input_digest(*(str(row[key]) for key in sorted(row))))
-        about = About(backend=f"file/{crawl.VERSION}", fingerprint=fingerprint, seconds=0.0)
-        write_part(files, "locations", path, [completed(row, **about)])
-        parts["locations"][crawl.location_id(found.uri)] = [path]
-    return _without_lost(files, replace(snapshot, parts={**snapshot.parts, **parts}))
+    about = About(backend=f"file/{crawl.VERSION}", fingerprint=stage_digest("crawl", crawl.VERSION), seconds=0.0)
+    places = _limited(crawl.find(inputs, config), limit, run)
+    while batch := {crawl.location_id(found.uri): found for found in islice(places, BATCH)}:
+        known = _known(relations, list(batch))
+        rows: dict[str, Row] = {}
+        for id_, found in batch.items():
+            before = known.get(id_, {})
+            source_id = before["source_id"] if before.get("etag") == found.etag else crawl.source_id(found.path)
+            row = _row(found, source_id)
+            if snapshot.removed.get(source_id) != [ALL] and row != before:
+                rows[id_] = row
+        if rows:
+            table = to_arrow("locations", (completed(row, **about) for row in rows.values()))
+            older = homes(snapshot, files, "locations", rows)
+            snapshot = merged(files, snapshot.with_bundle(*write_bundle(files, {"locations": table}), older))
+    return _without_lost(files, snapshot)
+
+
+def _known(relations: Relations, ids: list[str]) -> dict[str, Row]:
+    """Those of these locations that the run has, as `_row` gives them."""
+    relations.connection.register("batch", pa.table({"id": ids}))
+    cursor = relations.connection.execute(f"SELECT {', '.join(COLUMNS)} FROM locations JOIN batch USING (id)")
+    return {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in cursor.fetchall()}
 
 
 def _without_lost(files: Files, snapshot: Snapshot) -> Snapshot:
     """Without sources that are found nowhere any more: another file lies in their place, and no licence is known."""
-    query = "SELECT DISTINCT source_id FROM locations"
-    found = {source for (source,) in Relations(files, snapshot).connection.execute(query).fetchall()}
-    lost = {source for source in snapshot.parts.get("sources", {}) if source not in found}
-    parts = {
-        table: {group: paths for group, paths in groups.items() if group not in lost}
-        for table, groups in snapshot.parts.items()
-    }
-    return replace(snapshot, parts=parts)
-
-
-def sources_of(relations: Relations) -> Iterator[tuple[Source, bool]]:
-    """Every source that the run knows, once, by id, at the first place where it lies; False where none is as it was."""
-    query = """SELECT source_id, list(uri ORDER BY uri), list(etag ORDER BY uri) FROM locations
-               GROUP BY source_id ORDER BY source_id"""
-    for source_id, uris, etags in relations.connection.execute(query).fetchall():
-        places = [(Path(uri), etag) for uri, etag in zip(uris, etags, strict=True)]
-        unchanged = [path for path, etag in places if path.is_file() and crawl.etag_of(path) == etag]
-        yield Source(id=source_id, path=[*unchanged, places[0][0]][0]), bool(unchanged)
+    query = "SELECT id FROM ledger WHERE id NOT IN (SELECT source_id FROM locations WHERE source_id IS NOT NULL)"
+    lost = {source for (source,) in Relations(files, snapshot).connection.execute(query).fetchall()}
+    return snapshot.dropping(homes(snapshot, files, "ledger", lost)) if lost else snapshot
 
 
 def _limited(found: Iterator[Found], limit: int | None, run: Path | None) -> Iterator[Found]:

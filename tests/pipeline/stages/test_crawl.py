@@ -6,14 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.locations import crawl_into, sources_of
+from pipeline.config import CurateConfig
+from pipeline.engine.fingerprint import fingerprints
+from pipeline.engine.jobs import Job, jobs
+from pipeline.engine.locations import crawl_into
 from pipeline.engine.rows import completed
 from pipeline.stages.crawl import CrawlConfig, find, source_id, strictest
+from pipeline.stages.shots import ShotsConfig
 from pipeline.store.files import Files
-from pipeline.store.parts import part_path, write_part
 from pipeline.store.relations import Relations
-from pipeline.store.snapshots import commit, latest
+from pipeline.store.snapshots import Snapshot, commit, latest
 from schemas.errors import UserError
+from tests.pipeline.synthetic_run import with_source
+
+
+def todo(files: Files, snapshot: Snapshot) -> list[Job]:
+    return list(jobs(Relations(files, snapshot), fingerprints(CurateConfig())))
 
 
 def footage_in(folder: Path, *names: str) -> Path:
@@ -82,7 +90,7 @@ def test_one_content_in_two_places_is_one_source(tmp_path: Path) -> None:
     commit(files, latest(files), crawl_into(files, latest(files), [str(folder)], CrawlConfig(), limit=None))
     relations = Relations(files, latest(files))
     expected = hashlib.sha256(b"a.mp4").hexdigest()[:16]
-    assert [source.id for source, _ in sources_of(relations)] == [expected] == [source_id(folder / "a.mp4")]
+    assert [job.source.id for job in todo(files, latest(files))] == [expected] == [source_id(folder / "a.mp4")]
     assert relations.connection.execute("SELECT count(*) FROM locations").fetchall() == [(2,)]
 
 
@@ -93,28 +101,29 @@ def test_a_changed_file_is_a_new_source_and_its_place_moves_along(tmp_path: Path
         (folder / "a.mp4").write_bytes(content)
         base = latest(files)
         commit(files, base, crawl_into(files, base, [str(folder)], CrawlConfig(), limit=None))
-    assert [source.id for source, _ in sources_of(Relations(files, latest(files)))] == [
-        hashlib.sha256(b"two").hexdigest()[:16]
-    ]
+    assert [job.source.id for job in todo(files, latest(files))] == [hashlib.sha256(b"two").hexdigest()[:16]]
 
 
 def test_the_run_folder_is_no_footage(tmp_path: Path) -> None:
     footage_in(tmp_path, "a.mp4", "run/media/clips/00/x.mp4")
     files = Files(str(tmp_path / "run"))
     snapshot = crawl_into(files, latest(files), [str(tmp_path)], CrawlConfig(), limit=None)
-    assert len(snapshot.parts["locations"]) == 1
+    assert Relations(files, snapshot).arrow("locations").num_rows == 1
 
 
 def test_a_source_that_lies_nowhere_any_more_leaves_with_its_rows(tmp_path: Path) -> None:
     folder = footage_in(tmp_path / "footage", "a.mp4")
     files = Files(str(tmp_path / "run"))
     first = commit(files, latest(files), crawl_into(files, latest(files), [str(folder)], CrawlConfig(), limit=None))
-    ((source, there),) = sources_of(Relations(files, first))
-    assert there
-    part = part_path("sources", "f", "d")
-    write_part(files, "sources", part, [completed({"id": source.id}, backend="test", fingerprint="f", seconds=0.0)])
-    measured = commit(files, first, first.with_sources({source.id: {"sources": [part]}}))
+    (job,) = todo(files, first)
+    assert job.there
+    source = job.source.id
+    rows = {"sources": [completed({"id": source}, backend="test", fingerprint="f", seconds=0.0)]}
+    measured = commit(files, first, with_source(files, first, source, rows, CurateConfig()))
+    assert todo(files, measured) == []
     (folder / "a.mp4").write_bytes(b"another film")
-    assert [there for _, there in sources_of(Relations(files, measured))] == [False]
+    other = CurateConfig(shots=ShotsConfig(likeness=0.5))
+    assert [job.there for job in jobs(Relations(files, measured), fingerprints(other))] == [False]
     after = crawl_into(files, measured, [str(folder)], CrawlConfig(), limit=None)
-    assert source.id not in after.parts["sources"]
+    assert Relations(files, measured).arrow("sources")["id"].to_pylist() == [source]
+    assert Relations(files, after).arrow("sources").num_rows == 0
