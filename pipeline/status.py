@@ -11,6 +11,7 @@ from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot
 
 UNPACKED = "index"
+PLACE = "(SELECT min(uri) FROM locations WHERE source_id = split_part(failed.id, '_', 1))"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ def status_of(files: Files, snapshot: Snapshot, config: CurateConfig) -> Status:
         kept_hours=float(kept),
         seconds_per_kept_hour=round(sum(seconds.values()) / kept, 1) if kept else None,
         redo=redo(relations, config),
-        failures=failures(relations, names),
+        failures=failures(relations, ["locations", *names]),
     )
 
 
@@ -68,8 +69,9 @@ def failures(relations: Relations, tables: list[str]) -> list[str]:
     """One line for each failed row: table, id, the place its source was found, reason."""
     lines: list[str] = []
     for table in tables:
+        uri = "uri" if table == "locations" else PLACE
         rows = relations.connection.execute(
-            f"""SELECT id, error, (SELECT min(uri) FROM locations WHERE source_id = split_part(failed.id, '_', 1))
+            f"""SELECT id, error, {uri}
                 FROM "{table}" AS failed WHERE status = 'failed' ORDER BY id"""
         ).fetchall()
         lines.extend(f"{table} {id_}{f' ({uri})' if uri else ''}: {error}" for id_, error, uri in rows)

@@ -74,6 +74,7 @@ _TABLES = [
             source_id=pa.string(),
             uri=pa.string(),
             etag=pa.string(),
+            bytes=pa.int64(),
             licence=pa.string(),
             consent=pa.string(),
             extra=pa.string(),

@@ -9,6 +9,7 @@ from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, snapshot_path
 
 MEDIA_COLUMNS = {
+    "sources": ("locations", "source_id"),
     "clips": ("clips", "media_sha256"),
     "audio": ("clips", "audio_sha256"),
     "faces": ("faces", "boxes_sha256"),
@@ -41,6 +42,9 @@ def _media(files: Files, relations: Relations) -> Iterator[str]:
         for start in files.names(f"media/{kind}"):
             query = f'SELECT DISTINCT {column} FROM "{table}" WHERE starts_with({column}, ?)'
             named = {sha256 for (sha256,) in relations.connection.execute(query, [start]).fetchall()}
+            if kind == "sources":
+                # Of these something was taken down, which their own files still show.
+                named -= relations.snapshot.removed.keys()
             for path in files.walk(f"media/{kind}/{start}"):
                 if path.rsplit("/", 1)[-1].partition(".")[0] not in named:
                     yield path

@@ -83,7 +83,6 @@ def curate(
     files.sweep(attempts.FOLDER)
     base = latest(files)
     snapshot = crawl_into(files, base, inputs, config.crawl, limit=limit) if inputs else base
-    snapshot = commit(files, base, snapshot)
     write_run(files, config)
     relations = Relations(files, snapshot)
     known = relations.connection.execute("SELECT count(DISTINCT source_id) FROM locations").fetchall()[0][0]
@@ -141,4 +140,4 @@ def _ready(found: Iterator[Job], gone: list[str]) -> Iterator[Job]:
         if job.there:
             yield job
         else:
-            gone.append(str(job.source.path))
+            gone.append(job.path)

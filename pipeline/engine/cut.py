@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pipeline.config import CurateConfig
 from pipeline.engine.attempts import Attempts
@@ -21,6 +22,23 @@ from pipeline.stages import shots as shots_stage
 from pipeline.store.files import Files
 from pipeline.store.media import put_media
 from pipeline.store.parts import read_part, write_part
+
+
+@contextmanager
+def local_source(files: Files, source_id: str, path: str) -> Iterator[Source]:
+    """A source on this disk: where it lies, or where its copy in the run lies; a copy elsewhere is brought here."""
+    if Path(path).is_absolute():
+        yield Source(id=source_id, path=Path(path))
+        return
+    here = files.local_path(path)
+    folder = files.scratch()
+    try:
+        if here is None:
+            here = folder / source_id
+            files.fetch(path, here)
+        yield Source(id=source_id, path=here)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class CutPass:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pipeline.engine.pending import Committed
 from pipeline.engine.plan import Terms, stale_stages, terms_of
-from pipeline.stage import Source
 from pipeline.stages import crawl
+from pipeline.store.files import Files
+from pipeline.store.media import media_path
 from pipeline.store.relations import Relations, quoted
 
 FETCH = 1000
@@ -16,9 +17,10 @@ FETCH = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A source to be done. `there`: whether it still lies, unchanged, where it was found."""
+    """A source to be done. `path`: where it lies unchanged on this disk, or in the run; `there`: whether it does."""
 
-    source: Source
+    source_id: str
+    path: str
     there: bool
     terms: Terms
     committed: Committed | None
@@ -26,7 +28,7 @@ class Job:
 
 
 def jobs(relations: Relations, fingerprints: Mapping[str, str]) -> Iterator[Job]:
-    """Every source with missing or outdated rows, by id, at the first place where it lies.
+    """Every source with missing or outdated rows, by id.
 
     Reads from the relations' connection as it goes: nothing else may use that meanwhile.
     """
@@ -43,16 +45,27 @@ def jobs(relations: Relations, fingerprints: Mapping[str, str]) -> Iterator[Job]
             stale = stale_stages(have, want)
             if not stale:
                 continue
-            places = [(Path(uri), etag) for uri, etag in zip(uris, etags, strict=True)]
-            unchanged = [path for path, etag in places if path.is_file() and crawl.etag_of(path) == etag]
+            path, there = _place(relations.files, source_id, uris, etags)
             valid = have is not None and "shots" not in stale
             parts = relations.snapshot.bundles[bundle].parts if valid else {}
             yield Job(
-                source=Source(id=source_id, path=[*unchanged, places[0][0]][0]),
-                there=bool(unchanged),
+                source_id=source_id,
+                path=path,
+                there=there,
                 terms=want,
                 committed=Committed(terms=have, parts=parts) if have is not None and valid else None,
             )
+
+
+def _place(files: Files, source_id: str, uris: list[str], etags: list[str]) -> tuple[str, bool]:
+    """Where a source is as it was found, on this disk first, else its copy in the run; and whether it lies there."""
+    for uri, etag in zip(uris, etags, strict=True):
+        if "://" not in uri and Path(uri).is_file() and crawl.etag_of(Path(uri)) == etag:
+            return uri, True
+    if all("://" not in uri for uri in uris):
+        return uris[0], False
+    copy = media_path("sources", source_id)
+    return copy, files.exists(copy)
 
 
 def grouped(relations: Relations) -> Iterator[tuple[Terms | None, list[str], int]]:

@@ -7,7 +7,6 @@ import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -16,12 +15,11 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from pipeline.config import CurateConfig
-from pipeline.engine.cut import CutPass
+from pipeline.engine.cut import CutPass, local_source
 from pipeline.engine.jobs import Job
 from pipeline.engine.pending import Committed
 from pipeline.engine.plan import Terms
 from pipeline.engine.unit import Unit
-from pipeline.stage import Source
 from pipeline.store.files import Files
 from schemas.errors import UserError
 
@@ -92,13 +90,14 @@ def _check_reachable(address: str) -> None:
 
 class _CutActor:
     def __init__(self, root: str, config: dict[str, Any], session: str) -> None:
-        self._pass = CutPass(Files(root), CurateConfig.model_validate(config), session)
+        self._files = Files(root)
+        self._pass = CutPass(self._files, CurateConfig.model_validate(config), session)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
         for id_, path, terms in zip(batch["id"], batch["path"], batch["terms"], strict=True):
-            source = Source(id=str(id_), path=Path(str(path)))
-            for unit in self._pass(source, *_opened(json.loads(str(terms)))):
-                yield {"unit": [json.dumps(unit.to_dict())]}
+            with local_source(self._files, str(id_), str(path)) as source:
+                for unit in self._pass(source, *_opened(json.loads(str(terms)))):
+                    yield {"unit": [json.dumps(unit.to_dict())]}
 
 
 class _MeasureActor:
@@ -129,7 +128,7 @@ def run_passes(root: str, config: CurateConfig, jobs: Iterable[Job]) -> Iterator
     A worker that dies is started again, and given its item again, as often as that happens: Ray Data's own default.
     What an item may do to its workers is bounded by the passes (see `attempts`).
     """
-    items = [{"id": job.source.id, "path": str(job.source.path), "terms": _closed(job)} for job in jobs]
+    items = [{"id": job.source_id, "path": job.path, "terms": _closed(job)} for job in jobs]
     if not items:
         return
     raw = config.model_dump(mode="json")

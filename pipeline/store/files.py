@@ -92,6 +92,10 @@ class Files:
         data: bytes = self._fs.cat_file(f"{self._base}/{path}")
         return data
 
+    def fetch(self, path: str, target: Path) -> None:
+        """Copy the file to this disk, without reading it into memory. Raises FileNotFoundError."""
+        self._fs.get_file(f"{self._base}/{path}", str(target))
+
     def open(self, path: str) -> IO[bytes]:
         """The file, to read parts of it. Raises FileNotFoundError."""
         file: IO[bytes] = self._fs.open(f"{self._base}/{path}", "rb")

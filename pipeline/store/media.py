@@ -1,11 +1,21 @@
-"""Media of a run, stored by the hash of their bytes, so that equal media are stored once and none is overwritten."""
+"""Media of a run, stored by the hash of their bytes, so that equal media are stored once and none is overwritten.
+
+Sources that were fetched from elsewhere are named by their id, which is the beginning of their hash.
+"""
 
 import hashlib
 from pathlib import Path
 
 from pipeline.store.files import Files
 
-SUFFIX = {"clips": ".mp4", "audio": ".flac", "faces": ".json", "references": ".png", "thumbnails": ".jpg"}
+SUFFIX = {
+    "sources": "",
+    "clips": ".mp4",
+    "audio": ".flac",
+    "faces": ".json",
+    "references": ".png",
+    "thumbnails": ".jpg",
+}
 
 
 def media_path(kind: str, sha256: str) -> str:

@@ -122,8 +122,9 @@ def write_run_of(folder: Path, clips: int) -> None:
         files.create_from(path, made)
         snapshot = snapshot.with_set({stage: path})
         relations = Relations(files, snapshot)
-    commit(files, Snapshot(), run_set("decide", files, snapshot, config))
+    snapshot = commit(files, Snapshot(), snapshot)
     write_run(files, config)
+    commit(files, snapshot, run_set("decide", files, snapshot, config))
 
 
 def timed(command: list[str]) -> tuple[float, float]:

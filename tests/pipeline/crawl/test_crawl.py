@@ -2,16 +2,20 @@
 
 import hashlib
 import json
-from pathlib import Path
+import tracemalloc
+from pathlib import Path, PurePath
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import CurateConfig
+from pipeline.crawl.places import Place, find
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.jobs import Job, jobs
 from pipeline.engine.locations import crawl_into
 from pipeline.engine.rows import completed
-from pipeline.stages.crawl import CrawlConfig, find, source_id, strictest
+from pipeline.stages.crawl import CrawlConfig, strictest
 from pipeline.stages.shots import ShotsConfig
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
@@ -31,8 +35,12 @@ def footage_in(folder: Path, *names: str) -> Path:
     return folder
 
 
+def places(*inputs: Path | str, **config: str) -> list[Place]:
+    return list(find([str(one) for one in inputs], CrawlConfig(**config), scratch=Path("nowhere")))
+
+
 def found(*inputs: Path | str, **config: str) -> list[tuple[str, str | None]]:
-    return [(place.path.name, place.licence) for place in find([str(one) for one in inputs], CrawlConfig(**config))]
+    return [(PurePath(place.uri).name, place.licence) for place in places(*inputs, **config)]
 
 
 def test_files_folders_and_globs(tmp_path: Path) -> None:
@@ -50,22 +58,27 @@ def test_an_input_that_names_nothing_is_one_clear_line(tmp_path: Path, missing: 
         found(tmp_path / missing)
 
 
-def test_other_schemes_are_refused_by_name() -> None:
-    with pytest.raises(UserError, match="ftp://host/a.mp4"):
+def test_schemes_that_can_lead_anywhere_are_refused_by_name() -> None:
+    with pytest.raises(UserError, match="ftp://host/a.mp4.*allow_private"):
         found("ftp://host/a.mp4")
 
 
 def test_lists_carry_licence_consent_and_further_columns(tmp_path: Path) -> None:
     footage_in(tmp_path, "a.mp4", "b.mp4")
     (tmp_path / "list.csv").write_text("uri,licence,consent,show\na.mp4,cc-by,yes,news\nb.mp4,,,\n")
-    rows = list(find([str(tmp_path / "list.csv")], CrawlConfig(licence="cc0")))
-    assert [(row.path.name, row.licence, row.consent, row.extra) for row in rows] == [
+    rows = places(tmp_path / "list.csv", licence="cc0")
+    assert [(PurePath(row.uri).name, row.licence, row.consent, row.extra) for row in rows] == [
         ("a.mp4", "cc-by", "yes", {"show": "news"}),
         ("b.mp4", "cc0", None, {}),
     ]
     lines = [{"uri": "a.mp4", "licence": "cc-by"}, {"uri": "b.mp4"}]
     (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert found(tmp_path / "list.jsonl") == [("a.mp4", "cc-by"), ("b.mp4", None)]
+    pq.write_table(
+        pa.Table.from_pylist([{**line, "views": 7, "tags": ["x"]} for line in lines]), tmp_path / "l.parquet"
+    )
+    assert found(tmp_path / "l.parquet") == [("a.mp4", "cc-by"), ("b.mp4", None)]
+    assert places(tmp_path / "l.parquet")[0].extra == {"views": "7", "tags": '["x"]'}
     (tmp_path / "list.txt").write_text("a.mp4\n\nb.mp4\n")
     assert found(tmp_path / "list.txt") == [("a.mp4", None), ("b.mp4", None)]
 
@@ -87,10 +100,10 @@ def test_one_content_in_two_places_is_one_source(tmp_path: Path) -> None:
     footage_in(folder, "a.mp4")
     (folder / "copy.mp4").write_bytes(b"a.mp4")
     files = Files(str(tmp_path / "run"))
-    commit(files, latest(files), crawl_into(files, latest(files), [str(folder)], CrawlConfig(), limit=None))
+    crawl_into(files, latest(files), [str(folder)], CrawlConfig(), limit=None)
     relations = Relations(files, latest(files))
     expected = hashlib.sha256(b"a.mp4").hexdigest()[:16]
-    assert [job.source.id for job in todo(files, latest(files))] == [expected] == [source_id(folder / "a.mp4")]
+    assert [job.source_id for job in todo(files, latest(files))] == [expected]
     assert relations.connection.execute("SELECT count(*) FROM locations").fetchall() == [(2,)]
 
 
@@ -99,9 +112,8 @@ def test_a_changed_file_is_a_new_source_and_its_place_moves_along(tmp_path: Path
     files = Files(str(tmp_path / "run"))
     for content in (b"one", b"two"):
         (folder / "a.mp4").write_bytes(content)
-        base = latest(files)
-        commit(files, base, crawl_into(files, base, [str(folder)], CrawlConfig(), limit=None))
-    assert [job.source.id for job in todo(files, latest(files))] == [hashlib.sha256(b"two").hexdigest()[:16]]
+        crawl_into(files, latest(files), [str(folder)], CrawlConfig(), limit=None)
+    assert [job.source_id for job in todo(files, latest(files))] == [hashlib.sha256(b"two").hexdigest()[:16]]
 
 
 def test_the_run_folder_is_no_footage(tmp_path: Path) -> None:
@@ -114,10 +126,10 @@ def test_the_run_folder_is_no_footage(tmp_path: Path) -> None:
 def test_a_source_that_lies_nowhere_any_more_leaves_with_its_rows(tmp_path: Path) -> None:
     folder = footage_in(tmp_path / "footage", "a.mp4")
     files = Files(str(tmp_path / "run"))
-    first = commit(files, latest(files), crawl_into(files, latest(files), [str(folder)], CrawlConfig(), limit=None))
+    first = crawl_into(files, latest(files), [str(folder)], CrawlConfig(), limit=None)
     (job,) = todo(files, first)
     assert job.there
-    source = job.source.id
+    source = job.source_id
     rows = {"sources": [completed({"id": source}, backend="test", fingerprint="f", seconds=0.0)]}
     measured = commit(files, first, with_source(files, first, source, rows, CurateConfig()))
     assert todo(files, measured) == []
@@ -127,3 +139,31 @@ def test_a_source_that_lies_nowhere_any_more_leaves_with_its_rows(tmp_path: Path
     after = crawl_into(files, measured, [str(folder)], CrawlConfig(), limit=None)
     assert Relations(files, measured).arrow("sources")["id"].to_pylist() == [source]
     assert Relations(files, after).arrow("sources").num_rows == 0
+
+
+def test_a_place_that_holds_nothing_is_a_failed_row_and_is_tried_again(tmp_path: Path) -> None:
+    footage_in(tmp_path, "a.mp4")
+    (tmp_path / "list.txt").write_text("a.mp4\nlater.mp4\n")
+    files = Files(str(tmp_path / "run"))
+    for expected in (["NotFound: there is no such file"], []):
+        crawl_into(files, latest(files), [str(tmp_path / "list.txt")], CrawlConfig(), limit=None)
+        rows = Relations(files, latest(files)).arrow("locations").to_pylist()
+        assert [row["error"] for row in rows if row["status"] == "failed"] == expected
+        assert len(rows) == 2
+        if expected:
+            footage_in(tmp_path, "later.mp4")
+    before = latest(files).number
+    crawl_into(files, latest(files), [str(tmp_path / "list.txt")], CrawlConfig(), limit=None)
+    assert latest(files).number == before
+
+
+def test_a_list_of_100_000_places_is_never_held(tmp_path: Path) -> None:
+    with (tmp_path / "list.csv").open("w") as file:
+        file.write("uri,licence,about\n")
+        file.writelines(f"https://example.org/{number}.mp4,cc0,{'x' * 100}\n" for number in range(100_000))
+    tracemalloc.start()
+    count = sum(1 for _ in find([str(tmp_path / "list.csv")], CrawlConfig(), scratch=tmp_path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 100_000
+    assert peak < 2**20

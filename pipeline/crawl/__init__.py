@@ -1,0 +1,1 @@
+"""Footage from anywhere: what inputs name, and how it is fetched."""
