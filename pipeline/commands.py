@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Facts as JSON")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `humo`."""
-    for command in (demo, curate, status, decide, pack, verify, trace, report, doctor):
+    for command in (demo, curate, status, decide, pack, verify, diff, trace, report, doctor):
         app.command()(command)
 
 
@@ -44,7 +44,7 @@ def curate(
     limit: Annotated[int | None, typer.Option(min=1, help="Take at most so many inputs")] = None,
 ) -> None:
     """Curate footage into shards; again with more inputs adds them, and only what is missing is computed."""
-    from pipeline.engine.curate import resolve
+    from pipeline.engine.run_file import resolve
     from pipeline.engine.takedown import refuse_unfinished
     from pipeline.store.files import Files
     from pipeline.store.snapshots import latest
@@ -100,8 +100,8 @@ def decide(
 ) -> None:
     """Decide again from the tables; no model runs. Prints the funnel and what changed."""
     from pipeline.console import console, print_funnel, print_json
-    from pipeline.engine.curate import resolve
     from pipeline.engine.decide_again import decide_again
+    from pipeline.engine.run_file import resolve
     from pipeline.engine.takedown import refuse_stale
 
     files, snapshot, before = open_run(run)
@@ -157,6 +157,22 @@ def verify(address: Annotated[str, typer.Argument(help="A run folder or a manife
     console.print(f"{manifest.counts.samples} samples in {len(manifest.shards)} shards are what the manifest says")
 
 
+def diff(
+    a: Annotated[str, typer.Argument(help="A run folder or a manifest")],
+    b: Annotated[str, typer.Argument(help="Another of the same kind")],
+    as_json: Json = False,
+) -> None:
+    """What two runs (rows of every table, options) or two manifests (samples) do not have in common."""
+    from pipeline.console import print_diff, print_json
+    from pipeline.diff import diff as difference_of
+
+    found = difference_of(a, b)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_diff(found)
+
+
 def trace(run: Run, key: Annotated[str, typer.Argument(help="A sample's key")], as_json: Json = False) -> None:
     """Where a clip came from, and every measurement and rule on the way."""
     from pipeline.console import print_json, print_trace
@@ -201,7 +217,7 @@ def _over(config: Path | None, settings: list[str] | None, more: dict[str, Any])
 
 def open_run(run: str) -> "tuple[Files, Snapshot, CurateConfig]":
     """The run, its newest commit and its configuration. Raises UserError where there is none."""
-    from pipeline.engine.curate import resolve
+    from pipeline.engine.run_file import resolve
     from pipeline.store.files import Files
     from pipeline.store.snapshots import latest
 

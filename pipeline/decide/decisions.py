@@ -4,6 +4,7 @@ The tables are gone through a range of sources at a time, so that memory does no
 """
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -84,25 +85,40 @@ def _ranges(relations: Relations) -> Iterator[str]:
 
 
 class _Writer:
-    """Writes what queries give as the rows of a table, with the columns that every row has."""
+    """Writes what queries give as the rows of a table, with the columns that every row has.
+
+    Writing has a thread of its own, so that the next rows are computed meanwhile; one batch waits at most.
+    """
 
     def __init__(self, path: Path, table: str, about: dict[str, str]) -> None:
         self._schema = TABLES[table].schema
         self._about = about
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._written: Future[None] | None = None
 
     def __enter__(self) -> "_Writer":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
+        try:
+            if self._written is not None:
+                self._written.result()
+        finally:
+            self._thread.shutdown()
+            self._writer.close()
 
     def write(self, connection: duckdb.DuckDBPyConnection, query: str) -> None:
         """The rows that a query gives, some thousand at a time."""
         for batch in connection.execute(query).to_arrow_reader(GROUP_ROWS):
-            own = {"status": "ok", "attempt": 1, **self._about}
-            columns = {name: pa.array([value] * batch.num_rows) for name, value in own.items()}
-            columns |= {name: batch.column(name) for name in batch.schema.names}
-            nothing = pa.nulls(batch.num_rows)
-            arrays = [columns.get(field.name, nothing).cast(field.type) for field in self._schema]
-            self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=GROUP_ROWS)
+            if self._written is not None:
+                self._written.result()
+            self._written = self._thread.submit(self._write, batch)
+
+    def _write(self, batch: pa.RecordBatch) -> None:
+        own = {"status": "ok", "attempt": 1, **self._about}
+        columns = {name: pa.repeat(value, batch.num_rows) for name, value in own.items()}
+        columns |= {name: batch.column(name) for name in batch.schema.names}
+        nothing = pa.nulls(batch.num_rows)
+        arrays = [columns.get(field.name, nothing).cast(field.type) for field in self._schema]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=GROUP_ROWS)

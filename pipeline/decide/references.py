@@ -33,7 +33,7 @@ def references_query(bounds: ReferenceBounds, descriptor: str, within: str) -> s
         ), turns AS (
             SELECT clip_id, track, unnest(ids) AS id, generate_subscripts(ids, 1) AS turn FROM tracks
         ), chosen AS (
-            SELECT clip_id, list(id ORDER BY turn, track)[:{limit}] AS ids FROM turns GROUP BY clip_id
+            SELECT clip_id, min_by(id, (turn, track), {limit}) AS ids FROM turns GROUP BY clip_id
         ), counted AS (
             SELECT clip_id, sum(found)::INTEGER AS found, max(best) AS best FROM tracks GROUP BY clip_id
         ), speakers AS (

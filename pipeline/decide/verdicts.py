@@ -36,7 +36,8 @@ def parse_rules(config: DecideConfig) -> Rules:
     """Raises UserError for a rule that cannot be used, such as one that compares a number with a word."""
     connection = duckdb.connect()
     for table, columns in rule_columns().items():
-        connection.register(table, pa.table({name: _sample(table, name) for name in columns}))
+        values = ", ".join(f'{_sample(table, name)} AS "{name}"' for name in columns)
+        connection.execute(f'CREATE VIEW "{table}" AS SELECT {values}')
     rules = Rules(subject=tuple(map(parse_rule, config.subject)), sync=tuple(map(parse_rule, config.sync)))
     for rule in (*rules.subject, *rules.sync):
         tables = ", ".join(sorted({f'"{name.split(".")[0]}"' for name in rule.columns}))
@@ -47,16 +48,16 @@ def parse_rules(config: DecideConfig) -> Rules:
     return rules
 
 
-def _sample(table: str, name: str) -> pa.Array:
-    """A column with one value of its type."""
-    if table == "locations":
-        return pa.array([""], pa.string())
-    type_ = TABLES[table].schema.field(name).type
-    if pa.types.is_floating(type_) or pa.types.is_integer(type_):
-        return pa.array([0], type_)
+def _sample(table: str, name: str) -> str:
+    """A value of a column's type, in SQL."""
+    type_ = pa.string() if table == "locations" else TABLES[table].schema.field(name).type
+    if pa.types.is_floating(type_):
+        return "0::DOUBLE"
+    if pa.types.is_integer(type_):
+        return "0"
     if pa.types.is_boolean(type_):
-        return pa.array([False], type_)
-    return pa.array([[] if pa.types.is_list(type_) else b"" if pa.types.is_binary(type_) else ""], type_)
+        return "false"
+    return "[]::VARCHAR[]" if pa.types.is_list(type_) else "''::BLOB" if pa.types.is_binary(type_) else "''"
 
 
 def verdicts_query(rules: Rules, within: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.config import CurateConfig
 from pipeline.decide.decisions import decide
 from pipeline.decide.funnel import Funnel, funnel
-from pipeline.engine.curate import write_run
+from pipeline.engine.run_file import write_run
 from pipeline.engine.sets import run_set
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations

@@ -10,6 +10,7 @@ from pipeline.engine.fingerprint import fingerprints, input_digest
 from pipeline.engine.plan import Terms, lineages
 from pipeline.engine.rows import About, completed
 from pipeline.flow import STAGE
+from pipeline.pack.card import write_card
 from pipeline.pack.pack import pack
 from pipeline.stage import Row
 from pipeline.stages import candidates, duplicates, identities
@@ -86,8 +87,9 @@ def pack_into(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapsho
     if snapshot.sets.get("index") == paths["index"] and files.exists("shards/manifest.json"):
         return snapshot
     start = time.process_time()
-    index = pack(files, snapshot, config.pack)
+    manifest, index = pack(files, snapshot, config.pack)
     write_table(files, paths["index"], index)
+    write_card(files, Relations(files, snapshot), config, manifest)
     return snapshot.with_set(paths).with_work({"seconds.pack": time.process_time() - start})
 
 

@@ -12,7 +12,7 @@ from schemas.tables import TABLES, check_version
 
 Row = dict[str, Any]
 
-GROUP_ROWS = 4096
+GROUP_ROWS = 16_384
 """Rows of a Parquet row group."""
 
 

@@ -17,6 +17,16 @@ from schemas.tables import TABLES, check_version
 MEMORY = "1GB"
 """Of DuckDB; what does not fit goes to a temporary file."""
 THREADS = 2
+SQL_TYPES = {
+    "string": "VARCHAR",
+    "binary": "BLOB",
+    "bool": "BOOLEAN",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+}
+"""Arrow's name of a type -> DuckDB's."""
 
 
 class Relations:
@@ -39,7 +49,7 @@ class Relations:
         if "index" in snapshot.sets:
             self.show("shard_index", files.address(snapshot.sets["index"]))
         else:
-            self.connection.from_arrow(INDEX_SCHEMA.empty_table()).create_view("shard_index")
+            self._nothing("shard_index", INDEX_SCHEMA)
 
     def arrow(self, table: str) -> pa.Table:
         """A whole table in memory, sorted by id: for set stages, which are functions of all rows."""
@@ -83,15 +93,27 @@ class Relations:
         if selects:
             self.connection.execute(f'CREATE VIEW "{name}" AS {" UNION ALL ".join(selects)}')
             return
-        nothing = TABLES[name].schema.empty_table()
-        if name == "ledger":
-            nothing = nothing.append_column("bundle", pa.array([], pa.string()))
-        self.connection.from_arrow(nothing).create_view(name)
+        nothing = TABLES[name].schema
+        self._nothing(name, nothing.append(pa.field("bundle", pa.string())) if name == "ledger" else nothing)
+
+    def _nothing(self, name: str, schema: pa.Schema) -> None:
+        columns = ", ".join(f'NULL::{_sql_type(field.type)} AS "{field.name}"' for field in schema)
+        self.connection.execute(f'CREATE VIEW "{name}" AS SELECT {columns} WHERE false')
 
     def _scan(self, paths: list[str], columns: str = "*") -> str:
         """DuckDB reads what a query needs of the Parquet files, in its own bounded memory."""
         listed = ", ".join(quoted(self.files.address(path)) for path in paths)
         return f"SELECT {columns} FROM read_parquet([{listed}])"
+
+
+def _sql_type(type_: pa.DataType) -> str:
+    """As DuckDB calls it. Its own way from Arrow's would import pandas, which takes longer than most queries."""
+    if pa.types.is_struct(type_):
+        fields = (f'"{field.name}" {_sql_type(field.type)}' for field in type_)
+        return f"STRUCT({', '.join(fields)})"
+    if pa.types.is_list(type_) or pa.types.is_fixed_size_list(type_):
+        return f"{_sql_type(type_.value_type)}[]"
+    return SQL_TYPES[str(type_)]
 
 
 def quoted(value: str) -> str:

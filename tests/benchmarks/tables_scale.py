@@ -22,13 +22,14 @@ import pyarrow.parquet as pq
 
 from pipeline.config import CurateConfig
 from pipeline.engine.commits import COMMIT_CLIPS, with_sources
-from pipeline.engine.curate import write_run
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.pending import ledger
 from pipeline.engine.plan import terms_of
+from pipeline.engine.run_file import write_run
 from pipeline.engine.sets import run_set, set_parts
 from pipeline.store.bundles import write_bundle
 from pipeline.store.files import Files
+from pipeline.store.parts import GROUP_ROWS
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit
 from schemas.tables import TABLES
@@ -37,8 +38,8 @@ PER_SOURCE = 20
 CANDIDATES = 16
 ROW = "'ok' AS status, 'test/1' AS backend, 'f' AS fingerprint, 0.1 AS seconds, 1 AS attempt"
 
-# i: number of the clip. Ids of sources are spread over all hexadecimal numbers, as hashes are.
-CLIP = f"""SELECT i, printf('%016x', 1 + (i // {PER_SOURCE}) * 1000003) AS source_id, i % {PER_SOURCE} AS n,
+# i: number of the clip. Ids of sources are spread over all hexadecimal numbers, as hashes are: {{step}} apart.
+CLIP = f"""SELECT i, printf('%016x', (i // {PER_SOURCE}) * {{step}}::UBIGINT) AS source_id, i % {PER_SOURCE} AS n,
            source_id || '_' || n * 4000000 || '_' || n * 4000000 + 3880000 AS id, hash(i) / 18446744073709551616 AS u,
            hash(i + 1000000000) / 18446744073709551616 AS v FROM range({{first}}, {{last}}) AS r(i)"""
 ITEMS = {
@@ -74,10 +75,10 @@ SETS = {
 }
 
 
-def _rows(query: str, table: str, first: int, last: int) -> pa.Table:
+def _rows(query: str, table: str, first: int, last: int, step: int) -> pa.Table:
     schema = TABLES[table].schema
     more = f", range({CANDIDATES}) AS q(rank)" if table == "candidates" else ""
-    text = f"SELECT *, {ROW} FROM ({query} FROM ({CLIP.format(first=first, last=last)}){more})"
+    text = f"SELECT *, {ROW} FROM ({query} FROM ({CLIP.format(first=first, last=last, step=step)}){more})"
     found = duckdb.sql(text).to_arrow_table()
     missing = pa.nulls(found.num_rows)
     names = set(found.column_names)
@@ -90,11 +91,14 @@ def write_run_of(folder: Path, clips: int) -> None:
     files, config = Files(str(folder)), CurateConfig()
     snapshot = Snapshot()
     terms = terms_of("", snapshot, fingerprints(config))
+    spread = 2**64 // (clips // PER_SOURCE + 1)
     step = COMMIT_CLIPS // PER_SOURCE * PER_SOURCE
     for first in range(0, clips, step):
         last = min(first + step, clips)
-        tables = {table: _rows(query, table, first, last) for table, query in ITEMS.items()}
-        sources = duckdb.sql(f"SELECT DISTINCT source_id FROM ({CLIP.format(first=first, last=last)})").fetchall()
+        tables = {table: _rows(query, table, first, last, spread) for table, query in ITEMS.items()}
+        sources = duckdb.sql(
+            f"SELECT DISTINCT source_id FROM ({CLIP.format(first=first, last=last, step=spread)})"
+        ).fetchall()
         ids = sorted(source for (source,) in sources)
         about = {"status": "ok", "backend": "test/1", "fingerprint": "f", "attempt": 1}
         for table, facts in (
@@ -117,8 +121,8 @@ def write_run_of(folder: Path, clips: int) -> None:
         made = files.scratch() / "set.parquet"
         with pq.ParquetWriter(made, TABLES[stage].schema, compression="zstd") as writer:
             for first in range(0, clips, 40_000):
-                rows = _rows(query, stage, first, min(first + 40_000, clips))
-                writer.write_table(rows.sort_by("id"), row_group_size=4096)
+                rows = _rows(query, stage, first, min(first + 40_000, clips), spread)
+                writer.write_table(rows.sort_by("id"), row_group_size=GROUP_ROWS)
         files.create_from(path, made)
         snapshot = snapshot.with_set({stage: path})
         relations = Relations(files, snapshot)

@@ -12,11 +12,11 @@ import soundfile
 from PIL import Image
 
 from pipeline.config import CurateConfig
-from pipeline.engine.curate import write_run
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.pending import ledger
 from pipeline.engine.plan import terms_of
 from pipeline.engine.rows import completed
+from pipeline.engine.run_file import write_run
 from pipeline.engine.sets import set_parts
 from pipeline.store.bundles import write_bundle
 from pipeline.store.files import Files
