@@ -1,6 +1,7 @@
 """Places that inputs name: files, folders, globs, addresses, and lists of these, one after the other."""
 
 import os
+import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from glob import has_magic, iglob
@@ -98,11 +99,19 @@ def _row_elsewhere(row: Columns, name: str, config: CrawlConfig) -> Place:
     """A row of a list that lies elsewhere, and so has no say over files on this machine."""
     uri = row["uri"]
     if "://" not in uri:
-        uri = urljoin(name, uri) if _scheme(name) in SCHEMES else f"{name.rpartition('/')[0]}/{uri.lstrip('/')}"
+        uri = urljoin(name, uri) if _scheme(name) in SCHEMES else _beside(name, uri)
     if uri.startswith("file:"):
         refusal = "a list that lies elsewhere cannot name files on this machine"
         return _place(uri, None, row, config, refusal=refusal)
     return _place(uri, None, row, config)
+
+
+def _beside(name: str, uri: str) -> str:
+    """A path in a list, seen from where the list lies; it stays within the bucket."""
+    scheme, _, rest = name.partition("://")
+    bucket, _, path = rest.partition("/")
+    inside = posixpath.normpath(posixpath.join("/", posixpath.dirname(path), uri.lstrip("/")))
+    return f"{scheme}://{bucket}{inside}"
 
 
 def _storage_input(text: str, config: CrawlConfig) -> Iterator[Place]:

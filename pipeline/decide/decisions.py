@@ -47,7 +47,7 @@ def decide(
         for within in ranges:
             query = references_query(config.references, descriptor, within)
             connection.execute(f"CREATE OR REPLACE TEMP TABLE chosen_references AS {query}")
-            chosen.write(connection, f"SELECT {', '.join(COLUMNS)} FROM chosen_references ORDER BY id")
+            chosen.write(connection, f"SELECT {', '.join(COLUMNS)} FROM chosen_references")
             all_.write(connection, verdicts_query(rules, within))
     connection.execute("DROP TABLE IF EXISTS chosen_references")
     relations.show("provisional", folder / "all")
@@ -68,7 +68,7 @@ def _without_surplus(within: str) -> str:
                       CASE WHEN surplus.id IS NULL THEN failed_rules ELSE list_prepend({rule}, failed_rules) END
                           AS failed_rules, unknown_rules
                FROM (SELECT * FROM provisional WHERE {within}) AS decided
-               LEFT JOIN (SELECT * FROM surplus WHERE {within}) AS surplus USING (id) ORDER BY decided.id"""
+               LEFT JOIN (SELECT * FROM surplus WHERE {within}) AS surplus USING (id)"""
 
 
 def _ranges(relations: Relations) -> Iterator[str]:
@@ -87,7 +87,7 @@ def _ranges(relations: Relations) -> Iterator[str]:
 class _Writer:
     """Writes what queries give as the rows of a table, with the columns that every row has.
 
-    Writing has a thread of its own, so that the next rows are computed meanwhile; one batch waits at most.
+    Writing has a thread of its own, so that the next rows are computed meanwhile.
     """
 
     def __init__(self, path: Path, table: str, about: dict[str, str]) -> None:
@@ -109,16 +109,16 @@ class _Writer:
             self._writer.close()
 
     def write(self, connection: duckdb.DuckDBPyConnection, query: str) -> None:
-        """The rows that a query gives, some thousand at a time."""
-        for batch in connection.execute(query).to_arrow_reader(GROUP_ROWS):
-            if self._written is not None:
-                self._written.result()
-            self._written = self._thread.submit(self._write, batch)
+        """The rows that a query gives."""
+        rows = connection.execute(query).to_arrow_table()
+        if self._written is not None:
+            self._written.result()
+        self._written = self._thread.submit(self._write, rows)
 
-    def _write(self, batch: pa.RecordBatch) -> None:
+    def _write(self, rows: pa.Table) -> None:
         own = {"status": "ok", "attempt": 1, **self._about}
-        columns = {name: pa.repeat(value, batch.num_rows) for name, value in own.items()}
-        columns |= {name: batch.column(name) for name in batch.schema.names}
-        nothing = pa.nulls(batch.num_rows)
+        columns = {name: pa.repeat(value, rows.num_rows) for name, value in own.items()}
+        columns |= {name: rows[name] for name in rows.column_names}
+        nothing = pa.nulls(rows.num_rows)
         arrays = [columns.get(field.name, nothing).cast(field.type) for field in self._schema]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=GROUP_ROWS)

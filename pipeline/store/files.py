@@ -19,7 +19,8 @@ class Files:
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
-        self._fs, self._base = fsspec.core.url_to_fs(self.root)
+        # Others write too: a remembered listing would hide their files.
+        self._fs, self._base = fsspec.core.url_to_fs(self.root, use_listings_cache=False)
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def __reduce__(self) -> tuple[type["Files"], tuple[str]]:
@@ -76,7 +77,10 @@ class Files:
         if not self._local:
             if self._fs.exists(f"{self._base}/{path}"):
                 return False
-            self._fs.put_file(str(source), f"{self._base}/{path}")
+            try:
+                self._fs.put_file(str(source), f"{self._base}/{path}", mode="create")
+            except FileExistsError:
+                return False
             return True
         target = Path(f"{self._base}/{path}")
         if target.exists():

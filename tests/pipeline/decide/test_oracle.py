@@ -131,7 +131,7 @@ def _draw_clip(draw: st.DrawFn, found: Tables, key: str, keys: list[str]) -> Non
                 st.sampled_from(
                     [
                         None,
-                        {"pose_deg": None, "light": 0.5, "look": 0.25},
+                        {"pose_deg": None, "light": None, "look": 0.25},
                         {"pose_deg": 90.0, "light": 0.0, "look": None},
                     ]
                 )
@@ -141,7 +141,9 @@ def _draw_clip(draw: st.DrawFn, found: Tables, key: str, keys: list[str]) -> Non
                 "size": draw(st.sampled_from([0.125, 0.25])),
             }
             id_ = f"{key}_t{track}_c{rank}"
-            found["candidates"].append({"id": id_, "clip_id": key, "track": track, "differs": differs, **seen})
+            found["candidates"].append(
+                {"id": id_, "clip_id": key, "track": track, "rank": rank, "differs": differs, **seen}
+            )
 
 
 def score(row: Row) -> float:
