@@ -67,7 +67,7 @@ def clean(
     """Delete what no commit needs: superseded parts and snapshots, media that no row names, shards of old manifests."""
     from pipeline.console import console
     from pipeline.engine.clean import leftovers
-    from pipeline.engine.takedown import refuse_unfinished
+    from pipeline.engine.state import refuse_unfinished
     from pipeline.store.snapshots import latest
     from pipeline.store.writer import writing
 

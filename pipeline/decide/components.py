@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.store.relations import Relations
 
@@ -28,15 +30,15 @@ def components(clips: list[str], links: Iterable[tuple[str, str]]) -> dict[str, 
     return {clip: smallest[int(labels[nodes[clip]])] for clip in clips}
 
 
-def create_components(relations: Relations, val_fraction: float) -> None:
+def create_components(relations: Relations, val_fraction: float, *, folder: Path) -> None:
     """Make the table `components`: source (id), how many clips it has, its component and its split.
 
     A component is named by its smallest clip. All clips of a source are in one, so that only the sources are joined
-    that share an identity or copies; only these are held in memory.
+    that share an identity or copies; only these are held in memory. `folder`: for a file of them.
     """
     execute = relations.connection.execute
     execute(
-        """CREATE OR REPLACE TEMP TABLE own AS SELECT split_part(id, '_', 1) AS source, min(id) AS first,
+        """CREATE OR REPLACE TABLE own AS SELECT split_part(id, '_', 1) AS source, min(id) AS first,
            count(*) AS clips FROM clips WHERE status = 'ok' GROUP BY 1"""
     )
     shared = execute(
@@ -52,9 +54,10 @@ def create_components(relations: Relations, val_fraction: float) -> None:
     ).to_arrow_table()
     own = pa.table({"source": copies["shared"], "shared": copies["shared"]})
     joined = _joined(pa.concat_tables([shared, copies.cast(shared.schema), own.cast(shared.schema)]))
-    relations.connection.register("joined", joined)
+    pq.write_table(joined, folder / "joined")
+    relations.show("joined", folder / "joined")
     execute(
-        f"""CREATE OR REPLACE TEMP TABLE components AS
+        f"""CREATE OR REPLACE TABLE components AS
             SELECT own.source AS id, own.clips, first_of.first AS component,
                    CASE WHEN ('0x' || sha256(first_of.first)[:16])::UBIGINT::DOUBLE / 18446744073709551616
                         < {val_fraction} THEN 'val' ELSE 'train' END AS split

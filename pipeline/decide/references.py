@@ -4,8 +4,7 @@ from pipeline.decide.config import ReferenceBounds
 
 COLUMNS = ("id", "count", "speaker_count", "best_similarity", "chosen", "speaker_chosen")
 
-SCORE = """similarity::DOUBLE * (1 + (least(coalesce(differs.pose_deg, 0)::DOUBLE / 45, 1)
-           + coalesce(differs.light, 0)::DOUBLE + coalesce(differs.look, 0)::DOUBLE) / 3)"""
+SCORE = "similarity::DOUBLE * (1 + coalesce(difference, 0)::DOUBLE)"
 """Identity times difference: the same person, looking as unlike as the bounds allow."""
 
 
@@ -28,7 +27,7 @@ def references_query(bounds: ReferenceBounds, descriptor: str, within: str) -> s
             SELECT clip_id, track, count(*) AS found, max(similarity) AS best,
                    min_by(rank, (-({SCORE}), rank), {limit}) AS ranks
             FROM candidates
-            WHERE {within.replace("id", "clip_id")} AND status = 'ok' AND size >= {bounds.size}::FLOAT
+            WHERE {within.replace("id", "clip_id")} AND size >= {bounds.size}::FLOAT
               AND similarity BETWEEN {lower}::DOUBLE AND {upper}::DOUBLE
             GROUP BY clip_id, track
         ), named AS (

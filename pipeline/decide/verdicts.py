@@ -60,11 +60,11 @@ def _sample(table: str, name: str) -> str:
     return "[]::VARCHAR[]" if pa.types.is_list(type_) else "''::BLOB" if pa.types.is_binary(type_) else "''"
 
 
-def verdicts_query(rules: Rules, within: str) -> str:
+def verdicts_query(rules: Rules, within: str, *, contested: str = "false") -> str:
     """SQL of a row for every clip of a range: tier and outcome by the rules alone, and the rules that it failed.
 
     Reads the tables `chosen_references` and `uses`, and `components` for the split. `within`: condition on `id` that
-    holds for the rows of the range.
+    holds for the rows of the range. `contested`: condition on a clip that passes, of which there may be too many.
     """
     every = [("subject", rule) for rule in (*rules.subject, *NEEDED["subject"])]
     every += [("sync", rule) for rule in (*rules.sync, *NEEDED["sync"])]
@@ -88,7 +88,8 @@ def verdicts_query(rules: Rules, within: str) -> str:
                    AS outcome,
                components.split, components.component,
                {_missed(every, "IS FALSE")} AS failed_rules,
-               {_missed(every, "IS NULL")} AS unknown_rules
+               {_missed(every, "IS NULL")} AS unknown_rules,
+               subject_passed AND {contested} AS contested
         FROM passed JOIN components ON components.id = passed.source_id"""
 
 
