@@ -7,8 +7,9 @@ from itertools import islice
 from pipeline.config import CurateConfig
 from pipeline.engine import attempts
 from pipeline.engine.commits import Commits, FailureLimit
+from pipeline.engine.disk import DiskFull, check_room
 from pipeline.engine.fingerprint import fingerprints
-from pipeline.engine.jobs import Job, jobs
+from pipeline.engine.jobs import Job, jobs, new_footage_bytes
 from pipeline.engine.locations import crawl_into
 from pipeline.engine.redo import redo
 from pipeline.engine.run_file import write_run
@@ -17,6 +18,7 @@ from pipeline.flow import SETS
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit, latest
+from schemas.errors import WorkFailed
 
 WAVE = 4096
 """Sources given to Ray at a time: it holds a list of them."""
@@ -73,6 +75,7 @@ def _run_items(
     """The snapshot with every item computed, how many sources that were, and the places of those that are gone."""
     prints = fingerprints(config)
     relations = Relations(files, base)
+    new_bytes = new_footage_bytes(relations)
     every = max((found.sources for found in redo(relations, config).values()), default=0)
     gone: list[str] = []
     ready = _ready(jobs(relations, prints), gone)
@@ -84,18 +87,22 @@ def _run_items(
     from pipeline.engine.ray_run import run_passes, running_ray
 
     check_stages(config)
+    check_room(files, new_bytes, share=config.engine.disk_share)
     limit = FailureLimit(share=config.engine.failure_limit, seen_first=config.engine.failure_limit_from)
     commits = Commits(files, base, limit)
     done = 0
     progress("sources", done, every)
-    with running_ray(config, address):
-        wave = first
-        while wave:
-            for unit in run_passes(files.root, config, wave):
-                if commits.add(unit):
-                    done += 1
-                    progress("sources", done, every)
-            wave = list(islice(ready, WAVE))
+    try:
+        with running_ray(config, address):
+            wave = first
+            while wave:
+                for unit in run_passes(files.root, config, wave):
+                    if commits.add(unit):
+                        done += 1
+                        progress("sources", done, every)
+                wave = list(islice(ready, WAVE))
+    except DiskFull as error:
+        raise WorkFailed(f"{error}. What is committed is kept: make room, and give the same command again") from error
     files.sweep(attempts.FOLDER)
     return commits.commit(), done, gone
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.config import CurateConfig
 from pipeline.engine.attempts import Attempts
+from pipeline.engine.disk import refuse_full
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.pending import Committed, restore
 from pipeline.engine.plan import Terms, clips_part, shots_parts
@@ -94,6 +95,7 @@ class CutPass:
             with self._attempt("shots", source, work), work.timed("shots"):
                 found = shots_stage.detect_shots(source, self._config.shots)
         except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
+            refuse_full(error)
             seconds = time.process_time() - start
             rows["sources"] = [unmeasured(source.id, error, seconds=seconds, **about)]
         else:
@@ -123,6 +125,7 @@ class CutPass:
                         rows.extend(completed(row, seconds=seconds, **about) for row in measured.rows["clips"])
                         start = time.process_time()
             except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
+                refuse_full(error)
                 rows.append(unmeasured(source.id, error, seconds=time.process_time() - start, **about))
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)

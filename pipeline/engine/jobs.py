@@ -57,6 +57,13 @@ def jobs(relations: Relations, fingerprints: Mapping[str, str]) -> Iterator[Job]
             )
 
 
+def new_footage_bytes(relations: Relations) -> int:
+    """Bytes of the sources that are new: those that will be cut. Others only have rows computed again."""
+    query = """SELECT coalesce(sum(size), 0) FROM (SELECT max(bytes) AS size FROM locations
+               WHERE source_id IS NOT NULL AND source_id NOT IN (SELECT id FROM ledger) GROUP BY source_id)"""
+    return int(relations.connection.execute(query).fetchall()[0][0])
+
+
 def _place(files: Files, source_id: str, uris: list[str], etags: list[str]) -> tuple[str, bool]:
     """Where a source is as it was found, on this disk first, else its copy in the run; and whether it lies there."""
     for uri, etag in zip(uris, etags, strict=True):

@@ -11,6 +11,7 @@ import cv2
 from pipeline.config import CurateConfig
 from pipeline.engine.attempts import Attempts
 from pipeline.engine.clip_stages import clip_stages, frame_stages
+from pipeline.engine.disk import refuse_full
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.plan import Terms, clips_part, unit_parts
 from pipeline.engine.rows import completed, unmeasured
@@ -146,6 +147,7 @@ class MeasurePass:
                 with task.turn(stage.name, clip), task.work.timed(stage.name):
                     outcome = stage.measure(clip, inputs.of(clip))
             except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
+                refuse_full(error)
                 outcome = error
             outcomes.append((clip, outcome, time.process_time() - start))
         self._write(stage, outcomes, settled, task.paths)

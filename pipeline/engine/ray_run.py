@@ -1,5 +1,6 @@
 """The item passes on Ray Data: a pool of actors for each pass, units streaming between them."""
 
+import errno
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from pipeline.config import CurateConfig
 from pipeline.engine.cut import CutPass, local_source
+from pipeline.engine.disk import DiskFull
 from pipeline.engine.jobs import Job
 from pipeline.engine.pending import Committed
 from pipeline.engine.plan import Terms
@@ -37,7 +39,7 @@ def running_ray(config: CurateConfig, address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     context = DataContext.get_current()
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     # One thread a process: the actors are the parallelism, and pinned threads repeat their sums.
     threads = {"env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}}
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": threads}
@@ -125,6 +127,8 @@ def _closed(job: Job) -> str:
 def run_passes(root: str, config: CurateConfig, jobs: Iterable[Job]) -> Iterator[Unit]:
     """Measured units as they are done, in no particular order. The jobs are held in memory.
 
+    Raises DiskFull where a worker had no room left.
+
     A worker that dies is started again, and given its item again, as often as that happens: Ray Data's own default.
     What an item may do to its workers is bounded by the passes (see `attempts`).
     """
@@ -142,5 +146,18 @@ def run_passes(root: str, config: CurateConfig, jobs: Iterable[Job]) -> Iterator
     dataset: Dataset = ray.data.from_items(items, override_num_blocks=len(items))
     dataset = dataset.map_batches(_CutActor, **options).repartition(target_num_rows_per_block=1)
     dataset = dataset.map_batches(_MeasureActor, **options)
-    for row in dataset.iter_rows():
-        yield Unit(**json.loads(row["unit"]))
+    try:
+        for row in dataset.iter_rows():
+            yield Unit(**json.loads(row["unit"]))
+    except ray.exceptions.RayTaskError as error:
+        raise _meant(error) from error
+
+
+def _meant(error: ray.exceptions.RayTaskError) -> Exception:
+    """DiskFull where that ended a worker; else Ray's error, which has the worker's traceback.
+
+    Of what was raised in a worker Ray brings the text alone.
+    """
+    if f"[Errno {errno.ENOSPC}]" in str(error):
+        return DiskFull("there is no room left on the disk")
+    return error

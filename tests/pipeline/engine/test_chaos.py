@@ -21,7 +21,8 @@ from tests.pipeline.made_videos import numbered, steady, texture, write_video
 
 KILLS = int(os.environ.get("HUMO_CHAOS", "3"))
 VICTIMS = ("driver", "worker", "raylet")
-SETTINGS = ["--set", "clips.frames=21", "--set", "clips.min_frames=17"]
+LONG = KILLS > 3
+SETTINGS = [] if LONG else ["--set", "clips.frames=21", "--set", "clips.min_frames=17"]
 
 
 def processes(driver: subprocess.Popen[bytes], victim: str) -> list[psutil.Process]:
@@ -64,9 +65,10 @@ def media_of(run: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def disturbed_footage(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     folder = tmp_path_factory.mktemp("chaos")
-    if KILLS > 3:
+    if LONG:
         film, footage = request.getfixturevalue("film"), request.getfixturevalue("footage")
-        for path in [*film.glob("*.mp4"), *sorted((footage / "video").glob("*.mp4"))[:12]]:
+        smallest = sorted((footage / "video").glob("*.mp4"), key=lambda path: path.stat().st_size)[:12]
+        for path in [*film.glob("*.mp4"), *smallest]:
             shutil.copy(path, folder)
         return folder
     for number in range(4):
