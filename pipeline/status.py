@@ -50,7 +50,8 @@ class Status:
 def status_of(files: Files, snapshot: Snapshot, config: CurateConfig) -> Status:
     """Read from the newest commit."""
     relations = Relations(files, snapshot)
-    names = [table for stage in STAGES for table in stage.tables if table != UNPACKED]
+    names = ["locations"]
+    names += [table for stage in STAGES for table in stage.tables if table != UNPACKED]
     seconds = {name.removeprefix("seconds."): amount for name, amount in snapshot.work.items() if "seconds." in name}
     kept = relations.connection.execute(
         "SELECT coalesce(sum(frames), 0) / 25 / 3600 FROM decisions JOIN clips USING (id) WHERE outcome = 'keep'"
@@ -58,7 +59,7 @@ def status_of(files: Files, snapshot: Snapshot, config: CurateConfig) -> Status:
     return Status(
         run=files.root,
         snapshot=snapshot.number,
-        tables=[_table(relations, name) for name in ["locations", *names]],
+        tables=[_table(relations, name) for name in names],
         decodes={name.removeprefix("decodes."): int(n) for name, n in snapshot.work.items() if "decodes." in name},
         seconds={name: round(amount, 3) for name, amount in sorted(seconds.items())},
         kept_hours=float(kept),
@@ -73,7 +74,8 @@ def failures(relations: Relations, tables: list[str]) -> list[str]:
     lines: list[str] = []
     for table in tables:
         rows = relations.connection.execute(
-            f"""SELECT id, error, (SELECT min(uri) FROM locations WHERE source_id = split_part(failed.id, '_', 1))
+            f"""SELECT id, error, (SELECT min(uri) FROM locations AS place
+                                   WHERE source_id = split_part(failed.id, '_', 1) OR place.id = failed.id)
                 FROM "{table}" AS failed WHERE status = 'failed' ORDER BY id"""
         ).fetchall()
         lines.extend(f"{table} {id_}{f' ({uri})' if uri else ''}: {error}" for id_, error, uri in rows)

@@ -66,15 +66,18 @@ _TABLES = [
     ),
     Table(
         name="locations",
-        version=1,
+        version=2,
         row="place a source was found",
         columns=_fields(
+            # NULL where the place failed.
             source_id=pa.string(),
             uri=pa.string(),
             etag=pa.string(),
             licence=pa.string(),
             consent=pa.string(),
             extra=pa.string(),
+            # Of the copy in the run, where the place lies elsewhere.
+            media_sha256=pa.string(),
         ),
     ),
     Table(

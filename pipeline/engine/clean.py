@@ -8,6 +8,7 @@ from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, snapshot_path
 
 MEDIA_COLUMNS = {
+    "sources": ("locations", "media_sha256"),
     "clips": ("clips", "media_sha256"),
     "audio": ("clips", "audio_sha256"),
     "faces": ("faces", "boxes_sha256"),

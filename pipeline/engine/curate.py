@@ -1,7 +1,6 @@
 """A curation run from inputs to shards: crawl, pass over what is missing, decide, pack."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from pipeline.engine.commits import Commits, FailureLimit
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.locations import crawl_into, sources_of
 from pipeline.engine.plan import missing_stages
+from pipeline.engine.progress import Progress
 from pipeline.engine.sets import pack_into, run_set
 from pipeline.flow import SETS
 from pipeline.stage import Source
@@ -21,18 +21,19 @@ from pipeline.store.snapshots import Snapshot, commit, latest
 from schemas.configuration import merged, validated
 from schemas.errors import UserError
 
-Progress = Callable[[str, int, int], None]
-"""Told of (stage, done, of all) as work goes on."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run came to. `computed`: sources that had work to do."""
+    """What a run came to. `computed`: sources that had work to do.
+
+    `gone`: where sources lay that had work to do and are there no more. `stale`: see `locations.Crawled`.
+    """
 
     snapshot: Snapshot
     sources: int
     computed: int
     gone: list[str]
+    stale: list[str]
 
 
 def resolve(files: Files, over: dict[str, Any]) -> CurateConfig:
@@ -77,9 +78,8 @@ def curate(
     """Bring the run up to date with these inputs and this configuration. The caller holds the writer's lock."""
     files.sweep()
     files.sweep(attempts.FOLDER)
-    base = latest(files)
-    snapshot = crawl_into(files, base, inputs, config.crawl, limit=limit) if inputs else base
-    snapshot = commit(files, base, snapshot)
+    crawled = crawl_into(files, latest(files), inputs, config.crawl, limit=limit, progress=progress)
+    snapshot = crawled.snapshot
     write_run(files, config)
     sources = list(sources_of(Relations(files, snapshot)))
     prints = fingerprints(config)
@@ -89,7 +89,7 @@ def curate(
     if ready:
         snapshot = _run_items(files, snapshot, ready, config, address, progress)
     snapshot = run_sets(files, snapshot, config)
-    return Outcome(snapshot=snapshot, sources=len(sources), computed=len(ready), gone=gone)
+    return Outcome(snapshot=snapshot, sources=len(sources), computed=len(ready), gone=gone, stale=crawled.stale)
 
 
 def run_sets(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:

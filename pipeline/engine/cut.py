@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from pipeline.config import CurateConfig
 from pipeline.engine.attempts import Attempts
@@ -18,7 +19,7 @@ from pipeline.stage import Row, Source
 from pipeline.stages import clips as clips_stage
 from pipeline.stages import shots as shots_stage
 from pipeline.store.files import Files
-from pipeline.store.media import put_media
+from pipeline.store.media import local_media, put_media
 from pipeline.store.parts import read_part, write_part
 
 
@@ -35,11 +36,13 @@ class CutPass:
         """The units of this source, in time order; without clips in the spans `removed`."""
         work = Work()
         parts = shots_parts(source.id, self._fingerprints, retries)
-        if not all(self._files.exists(path) for path in parts.values()):
-            self._find_shots(source, parts, work)
         clips_part = clips_part_of(parts["shots"], self._fingerprints, retries, removed)
-        if not self._files.exists(clips_part):
-            self._cut(source, parts["shots"], clips_part, removed, work)
+        if not all(self._files.exists(path) for path in (*parts.values(), clips_part)):
+            with self._at_hand(source) as here:
+                if not all(self._files.exists(path) for path in parts.values()):
+                    self._find_shots(here, parts, work)
+                if not self._files.exists(clips_part):
+                    self._cut(here, parts["shots"], clips_part, removed, work)
         clips = read_part(self._files, clips_part).to_pylist()
         count = sum(row["status"] == "ok" for row in clips)
         failed = [row["error"] for row in (*read_part(self._files, parts["sources"]).to_pylist(), *clips)]
@@ -56,6 +59,18 @@ class CutPass:
                 work=dict(work.counts) if number == 0 else {},
                 error=None if count else next((error for error in failed if error), None),
             )
+
+    @contextmanager
+    def _at_hand(self, source: Source) -> Iterator[Source]:
+        """The source at a path of this node; a copy made for that is gone afterwards."""
+        if source.media_sha256 is None:
+            yield source
+            return
+        folder = self._files.scratch()
+        try:
+            yield replace(source, path=local_media(self._files, "sources", source.media_sha256, folder))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def _attempt(self, stage: str, source: Source, work: Work) -> Iterator[None]:

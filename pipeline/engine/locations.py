@@ -2,48 +2,147 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
-from pipeline.engine.fingerprint import input_digest, stage_digest
-from pipeline.engine.rows import About, completed
+from pipeline.crawl.fetch import Asked, Failed, Fetched, Keeping, Outcome, Unwanted
+from pipeline.crawl.place import Place
+from pipeline.crawl.places import find
+from pipeline.crawl.window import fetch_all
+from pipeline.engine.fetching import fetching_folder
+from pipeline.engine.fingerprint import stage_digest
+from pipeline.engine.location_batches import LocationBatches
+from pipeline.engine.progress import Progress
+from pipeline.engine.rows import About, completed, unmeasured
 from pipeline.stage import Row, Source
 from pipeline.stages import crawl
-from pipeline.stages.crawl import CrawlConfig, Found
+from pipeline.stages.crawl import CrawlConfig
 from pipeline.store.files import Files
-from pipeline.store.parts import part_path, write_part
+from pipeline.store.media import keep_media, media_path
 from pipeline.store.relations import Relations
-from pipeline.store.snapshots import ALL, Snapshot
+from pipeline.store.snapshots import ALL, Snapshot, commit
+
+LOOKED_UP_AT_ONCE = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked(Asked):
+    """A place with the row that the run has of it, if it was fetched before."""
+
+    row: Row | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crawled:
+    """What a crawl came to. `stale`: places that could not be looked at again, of which an earlier state is kept."""
+
+    snapshot: Snapshot
+    stale: list[str]
 
 
 def crawl_into(
-    files: Files, snapshot: Snapshot, inputs: list[str], config: CrawlConfig, *, limit: int | None
-) -> Snapshot:
-    """The snapshot with a location for every file found. A file whose etag is known is not read again."""
-    query = "SELECT uri, etag, source_id FROM locations"
-    known = {
-        uri: (etag, source) for uri, etag, source in Relations(files, snapshot).connection.execute(query).fetchall()
+    files: Files,
+    base: Snapshot,
+    inputs: list[str],
+    config: CrawlConfig,
+    *,
+    limit: int | None = None,
+    progress: Progress = lambda _stage, _done, _total: None,
+) -> Crawled:
+    """Commit a location for every place that the inputs name; without inputs, for those that failed before.
+
+    A place whose etag is known is not read again. One that fails is a failed row, unless it was read before.
+    """
+    relations = Relations(files, base)
+    places = _outside(files, find(inputs, config)) if inputs else _failed(relations)
+    batches = LocationBatches(files, base, fetching_folder(files))
+    keeping = Keeping(
+        folder=fetching_folder(files),
+        keep=lambda path, sha256: keep_media(files, "sources", sha256, path),
+        unwanted_etag=lambda uri, etag: crawl.version_id(uri, etag) in base.removed,
+        unwanted=lambda sha256: base.removed.get(crawl.source_id(sha256)) == [ALL],
+    )
+    stale: list[str] = []
+    done = 0
+    try:
+        for looked, outcome in fetch_all(_looked_up(relations, islice(places, limit)), config, keeping):
+            _take(batches, looked, outcome)
+            if isinstance(outcome, Failed) and looked.row is not None:
+                stale.append(f"{looked.place.uri} could not be looked at again: {outcome.error}")
+            done += 1
+            progress("places", done, done + 1)
+    finally:
+        # Also where a list turns out to be broken half-way: what was fetched until then counts.
+        snapshot = batches.commit()
+    progress("places", done, done)
+    return Crawled(snapshot=commit(files, snapshot, _without_lost(files, snapshot)), stale=stale)
+
+
+def _take(batches: LocationBatches, looked: Looked, outcome: Outcome) -> None:
+    place = looked.place
+    id_ = crawl.location_id(place.uri)
+    row: Row = {
+        "id": id_,
+        "uri": place.uri,
+        "licence": place.licence,
+        "consent": place.consent,
+        "extra": json.dumps(place.extra, sort_keys=True) if place.extra else None,
     }
+    scheme = place.uri.partition("://")[0] if place.path is None else "file"
+    fingerprint = stage_digest("crawl", crawl.VERSION)
+    about = About(backend=f"{scheme}/{crawl.VERSION}", fingerprint=fingerprint, seconds=0.0)
+    if isinstance(outcome, Unwanted):
+        batches.drop(id_, crawl.version_id(place.uri, outcome.etag))
+    elif isinstance(outcome, Fetched):
+        row |= {"source_id": crawl.source_id(outcome.sha256), "etag": outcome.etag}
+        batches.add(completed(row | {"media_sha256": outcome.sha256 if outcome.kept else None}, **about))
+    elif looked.row is not None:
+        batches.add(completed(row | {name: looked.row[name] for name in _OF_CONTENT}, **about))
+    elif isinstance(outcome, Failed):
+        batches.add(row | unmeasured(id_, outcome.error, **about) | {"attempt": outcome.attempts})
+
+
+_OF_CONTENT = ("source_id", "etag", "media_sha256")
+
+
+def _looked_up(relations: Relations, places: Iterator[Place]) -> Iterator[Looked]:
+    """Places with their rows, a few hundred at a time."""
+    query = f"SELECT id, {', '.join(_OF_CONTENT)} FROM locations WHERE status = 'ok' AND list_contains(?, id)"
+    while some := list(islice(places, LOOKED_UP_AT_ONCE)):
+        ids = [crawl.location_id(place.uri) for place in some]
+        found = relations.connection.execute(query, [ids]).fetchall()
+        rows = {id_: dict(zip(_OF_CONTENT, values, strict=True)) for id_, *values in found}
+        for id_, place in zip(ids, some, strict=True):
+            row = rows.get(id_)
+            yield Looked(place=place, etag=row["etag"] if row else "", row=row)
+
+
+def _outside(files: Files, places: Iterator[Place]) -> Iterator[Place]:
+    """Places that do not lie inside the run itself."""
     run = files.local_path("")
-    parts = {"locations": dict(snapshot.parts.get("locations", {}))}
-    for found in _limited(crawl.find(inputs, config), limit, run):
-        etag, source_id = known.get(found.uri, ("", ""))
-        if etag != found.etag:
-            source_id = crawl.source_id(found.path)
-        if snapshot.removed.get(source_id) == [ALL]:
-            continue
-        fingerprint = stage_digest("crawl", crawl.VERSION)
-        row = _row(found, source_id)
-        path = part_path("locations", fingerprint, input_digest(*(str(row[key]) for key in sorted(row))))
-        about = About(backend=f"file/{crawl.VERSION}", fingerprint=fingerprint, seconds=0.0)
-        write_part(files, "locations", path, [completed(row, **about)])
-        parts["locations"][crawl.location_id(found.uri)] = [path]
-    return _without_lost(files, replace(snapshot, parts={**snapshot.parts, **parts}))
+    for place in places:
+        inside = place.uri.startswith(f"{files.root}/") if run is None else _within(place.path, run.absolute())
+        if not inside:
+            yield place
+
+
+def _within(path: Path | None, folder: Path) -> bool:
+    return path is not None and path.is_relative_to(folder)
+
+
+def _failed(relations: Relations) -> Iterator[Place]:
+    cursor = relations.connection.cursor()
+    cursor.execute("SELECT uri, licence, consent, extra FROM locations WHERE status = 'failed' ORDER BY uri")
+    while row := cursor.fetchone():
+        uri, licence, consent, extra = row
+        path = None if "://" in uri else Path(uri)
+        yield Place(uri=uri, path=path, licence=licence, consent=consent, extra=json.loads(extra) if extra else {})
 
 
 def _without_lost(files: Files, snapshot: Snapshot) -> Snapshot:
     """Without sources that are found nowhere any more: another file lies in their place, and no licence is known."""
-    query = "SELECT DISTINCT source_id FROM locations"
+    query = "SELECT DISTINCT source_id FROM locations WHERE status = 'ok'"
     found = {source for (source,) in Relations(files, snapshot).connection.execute(query).fetchall()}
     lost = {source for source in snapshot.parts.get("sources", {}) if source not in found}
     parts = {
@@ -55,32 +154,16 @@ def _without_lost(files: Files, snapshot: Snapshot) -> Snapshot:
 
 def sources_of(relations: Relations) -> Iterator[tuple[Source, bool]]:
     """Every source that the run knows, once, by id, at the first place where it lies; False where none is as it was."""
-    query = """SELECT source_id, list(uri ORDER BY uri), list(etag ORDER BY uri) FROM locations
-               GROUP BY source_id ORDER BY source_id"""
-    for source_id, uris, etags in relations.connection.execute(query).fetchall():
-        places = [(Path(uri), etag) for uri, etag in zip(uris, etags, strict=True)]
+    query = """SELECT source_id, list(uri ORDER BY uri), list(etag ORDER BY uri), max(media_sha256) FROM locations
+               WHERE status = 'ok' GROUP BY source_id ORDER BY source_id"""
+    for source_id, uris, etags, sha256 in relations.connection.execute(query).fetchall():
+        places = [(Path(uri), etag) for uri, etag in zip(uris, etags, strict=True) if "://" not in uri]
         unchanged = [path for path, etag in places if path.is_file() and crawl.etag_of(path) == etag]
-        yield Source(id=source_id, path=[*unchanged, places[0][0]][0]), bool(unchanged)
-
-
-def _limited(found: Iterator[Found], limit: int | None, run: Path | None) -> Iterator[Found]:
-    """At most `limit` places, and none inside the run itself."""
-    taken = 0
-    for place in found:
-        if limit is not None and taken >= limit:
-            return
-        if run is None or not place.path.is_relative_to(run.absolute()):
-            taken += 1
-            yield place
-
-
-def _row(found: Found, source_id: str) -> Row:
-    return {
-        "id": crawl.location_id(found.uri),
-        "source_id": source_id,
-        "uri": found.uri,
-        "etag": found.etag,
-        "licence": found.licence,
-        "consent": found.consent,
-        "extra": json.dumps(found.extra, sort_keys=True) if found.extra else None,
-    }
+        copy = relations.files.local_path(media_path("sources", sha256)) if sha256 else None
+        if copy is not None and copy.is_file():
+            unchanged.append(copy)
+        path = [*unchanged, Path(uris[0])][0]
+        if unchanged or copy is not None or sha256 is None:
+            yield Source(id=source_id, path=path), bool(unchanged)
+        else:
+            yield Source(id=source_id, path=path, media_sha256=sha256), True

@@ -93,8 +93,9 @@ class _CutActor:
         self._pass = CutPass(Files(root), CurateConfig.model_validate(config), session)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
-        for id_, path, terms in zip(batch["id"], batch["path"], batch["terms"], strict=True):
-            for unit in self._pass(Source(id=str(id_), path=Path(str(path))), *json.loads(str(terms))):
+        for text, terms in zip(batch["source"], batch["terms"], strict=True):
+            id_, path, sha256 = json.loads(str(text))
+            for unit in self._pass(Source(id=id_, path=Path(path), media_sha256=sha256), *json.loads(str(terms))):
                 yield {"unit": [json.dumps(unit.to_dict())]}
 
 
@@ -117,8 +118,7 @@ def run_passes(root: str, config: CurateConfig, sources: Iterable[Source], snaps
     """
     items = [
         {
-            "id": source.id,
-            "path": str(source.path),
+            "source": json.dumps([source.id, str(source.path), source.media_sha256]),
             "terms": json.dumps([snapshot.retries.get(source.id, {}), snapshot.removed.get(source.id, [])]),
         }
         for source in sources

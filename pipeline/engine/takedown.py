@@ -15,6 +15,7 @@ from pipeline.config import CurateConfig
 from pipeline.engine import attempts
 from pipeline.engine.clean import leftovers
 from pipeline.engine.curate import run_sets
+from pipeline.engine.fetching import sweep_fetching
 from pipeline.engine.fingerprint import input_digest
 from pipeline.engine.plan import clips_part_of, unit_parts
 from pipeline.engine.removal import overlaps
@@ -22,6 +23,7 @@ from pipeline.engine.sets import set_parts
 from pipeline.engine.unit import CLIPS_PER_UNIT
 from pipeline.flow import CUT, MEASURE, SETS, STAGE
 from pipeline.stage import Row
+from pipeline.stages.crawl import version_id
 from pipeline.store.files import Files
 from pipeline.store.parts import part_path, read_part, write_part
 from pipeline.store.relations import Relations
@@ -100,6 +102,7 @@ def _finish(files: Files, snapshot: Snapshot, config: CurateConfig, removed: Rem
     new = run_sets(files, snapshot, config)
     files.sweep()
     files.sweep(attempts.FOLDER)
+    sweep_fetching(files)
     deleted = 0
     for path in [*leftovers(files, new, keep_manifests=1), *files.walk("report")]:
         files.remove(path)
@@ -137,13 +140,16 @@ def _without_source(files: Files, snapshot: Snapshot, source: str) -> Snapshot:
         table: {group: paths for group, paths in groups.items() if group != source}
         for table, groups in snapshot.parts.items()
     }
+    removed = {source: [ALL]}
     for group, paths in list(parts.get("locations", {}).items()):
+        rows = [row for path in paths for row in read_part(files, path).to_pylist()]
+        removed |= {version_id(row["uri"], row["etag"]): [ALL] for row in rows if row["source_id"] == source}
         left = _filtered(files, "locations", paths, lambda row: row["source_id"] != source)
         if left:
             parts["locations"][group] = left
         else:
             del parts["locations"][group]
-    return replace(snapshot, parts=parts, removed={**snapshot.removed, source: [ALL]})
+    return replace(snapshot, parts=parts, removed={**snapshot.removed, **removed})
 
 
 def _filtered(files: Files, table: str, paths: Iterable[str], stays: Callable[[Row], bool]) -> list[str]:
@@ -166,7 +172,24 @@ def _without_clips(files: Files, snapshot: Snapshot, clips: list[Row]) -> Snapsh
         spans[clip["source_id"]].append([clip["start_us"], clip["end_us"]])
     removed = {source: sorted([*snapshot.removed.get(source, []), *new]) for source, new in spans.items()}
     done = {source: _rewritten(files, snapshot, source, all_spans) for source, all_spans in removed.items()}
-    return replace(snapshot.with_sources(done), removed={**snapshot.removed, **removed})
+    new = snapshot.with_sources(done)
+    locations = _without_copies(files, snapshot, set(removed))
+    return replace(new, parts={**new.parts, "locations": locations}, removed={**snapshot.removed, **removed})
+
+
+def _without_copies(files: Files, snapshot: Snapshot, sources: set[str]) -> dict[str, list[str]]:
+    """The places, of which these sources' fetched files, which show what was removed, are kept no more."""
+    groups = dict(snapshot.parts.get("locations", {}))
+    for group, paths in groups.items():
+        rows = [row for path in paths for row in read_part(files, path).to_pylist()]
+        changed = {row["id"] for row in rows if row["source_id"] in sources and row["media_sha256"]}
+        if changed:
+            digest = input_digest(*paths, "without copies", *sorted(changed))
+            path = part_path("locations", paths[0].split("/")[2], digest)
+            left = [{**row, "media_sha256": None} if row["id"] in changed else row for row in rows]
+            write_part(files, "locations", path, left)
+            groups[group] = [path]
+    return groups
 
 
 def _rewritten(files: Files, snapshot: Snapshot, source: str, removed: list[list[int]]) -> dict[str, list[str]]:

@@ -18,7 +18,8 @@ class Files:
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
-        self._fs, self._base = fsspec.core.url_to_fs(self.root)
+        # Others write too: a remembered listing would hide their files.
+        self._fs, self._base = fsspec.core.url_to_fs(self.root, use_listings_cache=False)
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def __reduce__(self) -> tuple[type["Files"], tuple[str]]:
@@ -75,7 +76,10 @@ class Files:
         if not self._local:
             if self._fs.exists(f"{self._base}/{path}"):
                 return False
-            self._fs.put_file(str(source), f"{self._base}/{path}")
+            try:
+                self._fs.put_file(str(source), f"{self._base}/{path}", mode="create")
+            except FileExistsError:
+                return False
             return True
         target = Path(f"{self._base}/{path}")
         if target.exists():
@@ -90,6 +94,12 @@ class Files:
         """The whole file. Raises FileNotFoundError."""
         data: bytes = self._fs.cat_file(f"{self._base}/{path}")
         return data
+
+    def copy_to(self, path: str, target: Path) -> None:
+        """Copy the file to this disk, whole or not at all, without holding it in memory. Raises FileNotFoundError."""
+        beside = target.with_name(f"{target.name}.copying")
+        self._fs.get_file(f"{self._base}/{path}", str(beside))
+        beside.replace(target)
 
     def exists(self, path: str) -> bool:
         """Whether the file is there, whole."""

@@ -5,7 +5,14 @@ from pathlib import Path
 
 from pipeline.store.files import Files
 
-SUFFIX = {"clips": ".mp4", "audio": ".flac", "faces": ".json", "references": ".png", "thumbnails": ".jpg"}
+SUFFIX = {
+    "sources": "",
+    "clips": ".mp4",
+    "audio": ".flac",
+    "faces": ".json",
+    "references": ".png",
+    "thumbnails": ".jpg",
+}
 
 
 def media_path(kind: str, sha256: str) -> str:
@@ -20,6 +27,12 @@ def put_media(files: Files, kind: str, data: bytes) -> str:
     return sha256
 
 
+def keep_media(files: Files, kind: str, sha256: str, path: Path) -> None:
+    """Store a file, which is gone from its place afterwards. Its SHA-256 is the caller's word."""
+    files.create_from(media_path(kind, sha256), path)
+    path.unlink(missing_ok=True)
+
+
 def get_media(files: Files, kind: str, sha256: str) -> bytes:
     """The bytes of a medium. Raises FileNotFoundError."""
     return files.read(media_path(kind, sha256))
@@ -32,5 +45,5 @@ def local_media(files: Files, kind: str, sha256: str, folder: Path) -> Path:
         return path
     copy = folder / f"{sha256}{SUFFIX[kind]}"
     if not copy.exists():
-        copy.write_bytes(get_media(files, kind, sha256))
+        files.copy_to(media_path(kind, sha256), copy)
     return copy

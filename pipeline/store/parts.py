@@ -42,9 +42,12 @@ def write_table(files: Files, path: str, table: pa.Table) -> None:
 
 
 def read_part(files: Files, path: str) -> pa.Table:
-    """A part's rows. Raises UserError where a newer version wrote it."""
+    """A part's rows; columns that an older version did not have are NULL. Raises UserError where a newer wrote it."""
     table = pq.read_table(pa.BufferReader(files.read(path)))
     check_version(table.schema, where=f"{files.root}/{path}")
+    for field in TABLES[table.schema.metadata[b"humo.table"].decode()].schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
     return table
 
 

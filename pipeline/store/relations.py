@@ -47,6 +47,19 @@ class Relations:
         local = [self.files.local_path(path) for path in paths]
         if paths and all(local):
             # DuckDB reads what a query needs of local Parquet files, in its own bounded memory.
-            self.connection.from_parquet([str(path) for path in local]).create_view(name)
+            rows = self.connection.from_parquet([str(path) for path in local], union_by_name=TABLES[name].version > 1)
+            if set(rows.columns) >= set(TABLES[name].schema.names):
+                rows.create_view(name)
+            else:
+                self._widened_view(name, rows)
         else:
             self.connection.from_arrow(self.arrow(name)).create_view(name)
+
+    def _widened_view(self, name: str, rows: duckdb.DuckDBPyRelation) -> None:
+        """Rows of an older version; the columns that it did not have are NULL."""
+        rows.create_view(f"{name} of an older version")
+        self.connection.register(f"{name} of this version", TABLES[name].schema.empty_table())
+        self.connection.execute(
+            f'CREATE VIEW "{name}" AS SELECT * FROM "{name} of an older version" '
+            f'UNION ALL BY NAME SELECT * FROM "{name} of this version"'
+        )

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.engine.locations import crawl_into, sources_of
 from pipeline.engine.rows import completed
-from pipeline.stages.crawl import CrawlConfig, find, source_id, strictest
+from pipeline.crawl.places import find
+from pipeline.stages.crawl import CrawlConfig, source_id, strictest
 from pipeline.store.files import Files
 from pipeline.store.parts import part_path, write_part
 from pipeline.store.relations import Relations
@@ -79,10 +80,10 @@ def test_one_content_in_two_places_is_one_source(tmp_path: Path) -> None:
     footage_in(folder, "a.mp4")
     (folder / "copy.mp4").write_bytes(b"a.mp4")
     files = Files(str(tmp_path / "run"))
-    commit(files, latest(files), crawl_into(files, latest(files), [str(folder)], CrawlConfig(), limit=None))
+    crawl_into(files, latest(files), [str(folder)], CrawlConfig()).snapshot
     relations = Relations(files, latest(files))
     expected = hashlib.sha256(b"a.mp4").hexdigest()[:16]
-    assert [source.id for source, _ in sources_of(relations)] == [expected] == [source_id(folder / "a.mp4")]
+    assert [source.id for source, _ in sources_of(relations)] == [expected] == [source_id(hashlib.sha256(b"a.mp4").hexdigest())]
     assert relations.connection.execute("SELECT count(*) FROM locations").fetchall() == [(2,)]
 
 
@@ -91,8 +92,7 @@ def test_a_changed_file_is_a_new_source_and_its_place_moves_along(tmp_path: Path
     files = Files(str(tmp_path / "run"))
     for content in (b"one", b"two"):
         (folder / "a.mp4").write_bytes(content)
-        base = latest(files)
-        commit(files, base, crawl_into(files, base, [str(folder)], CrawlConfig(), limit=None))
+        crawl_into(files, latest(files), [str(folder)], CrawlConfig())
     assert [source.id for source, _ in sources_of(Relations(files, latest(files)))] == [
         hashlib.sha256(b"two").hexdigest()[:16]
     ]
@@ -101,14 +101,14 @@ def test_a_changed_file_is_a_new_source_and_its_place_moves_along(tmp_path: Path
 def test_the_run_folder_is_no_footage(tmp_path: Path) -> None:
     footage_in(tmp_path, "a.mp4", "run/media/clips/00/x.mp4")
     files = Files(str(tmp_path / "run"))
-    snapshot = crawl_into(files, latest(files), [str(tmp_path)], CrawlConfig(), limit=None)
+    snapshot = crawl_into(files, latest(files), [str(tmp_path)], CrawlConfig()).snapshot
     assert len(snapshot.parts["locations"]) == 1
 
 
 def test_a_source_that_lies_nowhere_any_more_leaves_with_its_rows(tmp_path: Path) -> None:
     folder = footage_in(tmp_path / "footage", "a.mp4")
     files = Files(str(tmp_path / "run"))
-    first = commit(files, latest(files), crawl_into(files, latest(files), [str(folder)], CrawlConfig(), limit=None))
+    first = crawl_into(files, latest(files), [str(folder)], CrawlConfig()).snapshot
     ((source, there),) = sources_of(Relations(files, first))
     assert there
     part = part_path("sources", "f", "d")
@@ -116,5 +116,5 @@ def test_a_source_that_lies_nowhere_any_more_leaves_with_its_rows(tmp_path: Path
     measured = commit(files, first, first.with_sources({source.id: {"sources": [part]}}))
     (folder / "a.mp4").write_bytes(b"another film")
     assert [there for _, there in sources_of(Relations(files, measured))] == [False]
-    after = crawl_into(files, measured, [str(folder)], CrawlConfig(), limit=None)
+    after = crawl_into(files, measured, [str(folder)], CrawlConfig()).snapshot
     assert source.id not in after.parts["sources"]
