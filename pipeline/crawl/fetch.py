@@ -47,7 +47,7 @@ class Unchanged:
 
 @dataclass(frozen=True, kw_only=True)
 class Unwanted:
-    """The place holds what must not come back; nothing of it was kept."""
+    """The place holds what must not come back; nothing of it was kept. `etag`: "" where it was known as such."""
 
     etag: str
 
@@ -109,7 +109,7 @@ class Fetcher:
             if etag == asked.etag:
                 return Unchanged()
             if self._keeping.unwanted_etag(asked.place.uri, etag):
-                return Unwanted(etag=etag)
+                return Unwanted(etag="")
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             changed = etag_of(path) != etag
@@ -152,7 +152,7 @@ class Fetcher:
 
     def _ended(self, end: Ended, download: Download, mark: Mark) -> Outcome:
         if end == "unwanted":
-            return Unwanted(etag=download.etag)
+            return Unwanted(etag="")
         if end == "unchanged":
             if mark.sha256 is None:
                 return Unchanged()

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from glob import has_magic, iglob
 from pathlib import Path, PurePosixPath
+from posixpath import normpath
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -84,7 +85,7 @@ def _row_elsewhere(row: Columns, name: str, config: CrawlConfig) -> Place:
     """A row of a list that lies elsewhere, and so has no say over files on this machine."""
     uri = row["uri"]
     if "://" not in uri:
-        uri = urljoin(name, uri) if _scheme(name) in SCHEMES else f"{name.rpartition('/')[0]}/{uri.lstrip('/')}"
+        uri = urljoin(name, uri) if _scheme(name) in SCHEMES else _joined(name, uri)
     if uri.startswith("file:"):
         refusal = FetchFailed("BadAddress", "a list that lies elsewhere cannot name files on this machine")
         return _place(uri, None, row, config, refusal=refusal)
@@ -98,8 +99,10 @@ def _storage_input(text: str, config: CrawlConfig) -> Iterator[Place]:
             paths = iter(sorted(storage.glob(path)))
         elif storage.isdir(path):
             paths = _walk(storage, path)
-        else:
+        elif storage.exists(path):
             paths = iter([path])
+        else:
+            raise UserError(f"there is nothing at {text}")
         found = False
         for one in paths:
             found = True
@@ -157,6 +160,12 @@ def _place(
 
 def _local(text: str) -> str:
     return unquote(urlsplit(text).path) if text.startswith("file://") else text
+
+
+def _joined(name: str, uri: str) -> str:
+    """Object stores know no `..`."""
+    scheme, _, path = name.partition("://")
+    return f"{scheme}://{normpath(path.rpartition('/')[0] + '/' + uri)}"
 
 
 def _scheme(uri: str) -> str:

@@ -44,10 +44,11 @@ class LocationBatches:
         self._rows[row["id"]] = row
         self._commit_if_due()
 
-    def drop(self, location_id: str, version_id: str) -> None:
-        """The place holds, in this version, what must not come back."""
+    def drop(self, location_id: str, version_id: str | None) -> None:
+        """The place holds what must not come back: in this version, where versions can be told apart."""
         self._rows.pop(location_id, None)
-        self._removed[version_id] = [ALL]
+        if version_id is not None:
+            self._removed[version_id] = [ALL]
         self._commit_if_due()
 
     def commit(self) -> Snapshot:

@@ -23,7 +23,7 @@ from pipeline.store.media import keep_media, media_path
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import ALL, Snapshot, commit
 
-LOOKED_UP_AT_ONCE = 512
+LOOKED_UP_AT_ONCE = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,8 @@ def crawl_into(
     finally:
         # Also where a list turns out to be broken half-way: what was fetched until then counts.
         snapshot = batches.commit()
-    progress("places", done, done)
+    if done:
+        progress("places", done, done)
     return Crawled(snapshot=commit(files, snapshot, _without_lost(files, snapshot)), stale=stale)
 
 
@@ -93,7 +94,7 @@ def _take(batches: LocationBatches, looked: Looked, outcome: Outcome) -> None:
     fingerprint = stage_digest("crawl", crawl.VERSION)
     about = About(backend=f"{scheme}/{crawl.VERSION}", fingerprint=fingerprint, seconds=0.0)
     if isinstance(outcome, Unwanted):
-        batches.drop(id_, crawl.version_id(place.uri, outcome.etag))
+        batches.drop(id_, crawl.version_id(place.uri, outcome.etag) if outcome.etag else None)
     elif isinstance(outcome, Fetched):
         row |= {"source_id": crawl.source_id(outcome.sha256), "etag": outcome.etag}
         batches.add(completed(row | {"media_sha256": outcome.sha256 if outcome.kept else None}, **about))
@@ -107,8 +108,9 @@ _OF_CONTENT = ("source_id", "etag", "media_sha256")
 
 
 def _looked_up(relations: Relations, places: Iterator[Place]) -> Iterator[Looked]:
-    """Places with their rows, a few hundred at a time."""
-    query = f"SELECT id, {', '.join(_OF_CONTENT)} FROM locations WHERE status = 'ok' AND list_contains(?, id)"
+    """Places with their rows, many at a time."""
+    asked = "(SELECT unnest(?) AS id)"
+    query = f"SELECT id, {', '.join(_OF_CONTENT)} FROM locations JOIN {asked} USING (id) WHERE status = 'ok'"
     while some := list(islice(places, LOOKED_UP_AT_ONCE)):
         ids = [crawl.location_id(place.uri) for place in some]
         found = relations.connection.execute(query, [ids]).fetchall()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.crawl.places import find
 from pipeline.engine.locations import crawl_into, sources_of
 from pipeline.engine.rows import completed
-from pipeline.crawl.places import find
 from pipeline.stages.crawl import CrawlConfig, source_id, strictest
 from pipeline.store.files import Files
 from pipeline.store.parts import part_path, write_part
@@ -80,10 +80,14 @@ def test_one_content_in_two_places_is_one_source(tmp_path: Path) -> None:
     footage_in(folder, "a.mp4")
     (folder / "copy.mp4").write_bytes(b"a.mp4")
     files = Files(str(tmp_path / "run"))
-    crawl_into(files, latest(files), [str(folder)], CrawlConfig()).snapshot
+    crawl_into(files, latest(files), [str(folder)], CrawlConfig())
     relations = Relations(files, latest(files))
     expected = hashlib.sha256(b"a.mp4").hexdigest()[:16]
-    assert [source.id for source, _ in sources_of(relations)] == [expected] == [source_id(hashlib.sha256(b"a.mp4").hexdigest())]
+    assert (
+        [source.id for source, _ in sources_of(relations)]
+        == [expected]
+        == [source_id(hashlib.sha256(b"a.mp4").hexdigest())]
+    )
     assert relations.connection.execute("SELECT count(*) FROM locations").fetchall() == [(2,)]
 
 

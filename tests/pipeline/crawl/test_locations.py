@@ -1,0 +1,190 @@
+"""Places in the store: failures are rows, what is known is not fetched again, what was removed does not come back."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.engine.clean import leftovers
+from pipeline.engine.location_batches import GROUPS
+from pipeline.engine.locations import Crawled, crawl_into, sources_of
+from pipeline.stages.crawl import CrawlConfig, version_id
+from pipeline.store.files import Files
+from pipeline.store.relations import Relations
+from pipeline.store.snapshots import ALL, commit, latest
+from tests.pipeline.crawl.rough_server import Rough, body_of, rough_server
+
+CONFIG = CrawlConfig(private_addresses=("127.0.0.1",), backoff_s=0.01, attempts=2)
+
+
+@pytest.fixture
+def server() -> Iterator[Rough]:
+    with rough_server() as running:
+        yield running
+
+
+def crawl(files: Files, *inputs: str, **config: Any) -> Crawled:
+    return crawl_into(files, latest(files), list(inputs), CONFIG.model_copy(update=config))
+
+
+def rows_of(files: Files, columns: str) -> list[tuple[Any, ...]]:
+    query = f"SELECT {columns} FROM locations ORDER BY uri"
+    return list(Relations(files, latest(files)).connection.execute(query).fetchall())
+
+
+def media_in(run: Path) -> list[Path]:
+    return sorted(path for path in (run / "media" / "sources").rglob("*") if path.is_file())
+
+
+def test_failures_are_rows_and_are_tried_again(server: Rough, tmp_path: Path) -> None:
+    files = Files(str(tmp_path / "run"))
+    server.bodies["/file/a"] = b"content a"
+    (tmp_path / "list.csv").write_text(
+        "uri,licence,show\n"
+        f"{server.url('/file/a')},cc0,news\n{server.url('/missing')},cc-by,news\n{server.url('/html/a')},,\nnone.mp4,,\n"
+    )
+    done = crawl(files, str(tmp_path / "list.csv"))
+    assert done.stale == []
+    show = '{"show": "news"}'
+    source_id = hashlib.sha256(b"content a").hexdigest()[:16]
+    wrong = "WrongType: is text/html, which crawl.types does not name"
+    columns = "uri, source_id, error, licence, extra, media_sha256 IS NOT NULL, backend"
+    assert rows_of(files, columns) == [
+        (f"{tmp_path}/none.mp4", None, "NotFound: there is no such file", None, None, False, "file/2"),
+        (server.url("/file/a"), source_id, None, "cc0", show, True, "http/2"),
+        (server.url("/html/a"), None, wrong, None, None, False, "http/2"),
+        (server.url("/missing"), None, "HTTPStatus: 404 Not Found", "cc-by", show, False, "http/2"),
+    ]
+    assert [status for (status,) in rows_of(files, "status")] == ["failed", "ok", "failed", "failed"]
+    ((source, there),) = sources_of(Relations(files, latest(files)))
+    assert there
+    assert source.path.read_bytes() == b"content a"
+    assert source.path.is_relative_to(tmp_path / "run" / "media" / "sources")
+
+    (tmp_path / "none.mp4").write_bytes(b"content b")
+    crawl(files)
+    assert [(status, licence) for status, licence in rows_of(files, "status, licence")] == [
+        ("ok", None),
+        ("ok", "cc0"),
+        ("failed", None),
+        ("failed", "cc-by"),
+    ]
+    assert server.record.sent["/file/a"] == len(b"content a")
+
+
+def test_the_same_again_changes_nothing_and_what_changed_is_fetched(server: Rough, tmp_path: Path) -> None:
+    files = Files(str(tmp_path / "run"))
+    urls = [server.url(f"/file/{number}") for number in range(5)]
+    server.bodies.update({f"/file/{number}": b"content %d" % (number // 2) for number in range(5)})
+    first = crawl(files, *urls).snapshot
+    assert len(media_in(tmp_path / "run")) == 3, "equal content is stored once"
+    assert len(list(sources_of(Relations(files, first)))) == 3
+    sent = server.record.sent.copy()
+    assert crawl(files, *reversed(urls)).snapshot == first
+    assert server.record.sent == sent
+    assert list((tmp_path / "run" / "fetching").iterdir()) == []
+    server.bodies["/file/4"] = b"changed"
+    second = crawl(files, *urls).snapshot
+    assert server.record.sent.total() == sent.total() + len(b"changed")
+    assert list(leftovers(files, second, keep_manifests=1)) != []
+    for path in leftovers(files, second, keep_manifests=1):
+        files.remove(path)
+    assert sorted(path.read_bytes() for path in media_in(tmp_path / "run")) == [b"changed", b"content 0", b"content 1"]
+
+
+def test_an_outage_takes_nothing_away(server: Rough, tmp_path: Path) -> None:
+    files = Files(str(tmp_path / "run"))
+    server.bodies["/file/a"] = b"content"
+    first = crawl(files, server.url("/file/a")).snapshot
+    del server.bodies["/file/a"]
+    again = crawl(files, server.url("/file/a"))
+    assert again.snapshot == first
+    assert len(again.stale) == 1
+    assert "could not be looked at again: Dropped" in again.stale[0]
+
+
+def test_a_killed_crawl_sends_for_little_twice(server: Rough, tmp_path: Path) -> None:
+    server.bodies.update({f"/slow/{number}": body_of(f"{number}", 1000) for number in range(40)})
+    (tmp_path / "list.txt").write_text("".join(server.url(f"/slow/{number}") + "\n" for number in range(40)))
+    code = (
+        "import sys; from pipeline.store.files import Files; from tests.pipeline.crawl.test_locations import crawl; "
+        "crawl(Files(sys.argv[1]), sys.argv[2])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run"), str(tmp_path / "list.txt")])
+    deadline = time.monotonic() + 30
+    while len(server.record.sent) < 20 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    files = Files(str(tmp_path / "run"))
+    assert latest(files).number == 0, "nothing was committed yet"
+    crawl(files, str(tmp_path / "list.txt"))
+    assert len(list(sources_of(Relations(files, latest(files))))) == 40
+    twice = [path for path, sent in server.record.sent.items() if sent > 1000]
+    assert len(twice) <= CONFIG.per_host
+    assert list((tmp_path / "run" / "fetching").iterdir()) == []
+
+
+def test_what_was_removed_does_not_come_back(server: Rough, tmp_path: Path) -> None:
+    files = Files(str(tmp_path / "run"))
+    server.bodies.update({"/file/a": b"content", "/file/b": b"content", "/file/c": bytes(20_000_000)})
+    base = latest(files)
+    crawl(files, server.url("/file/c"))
+    ((source, _),) = sources_of(Relations(files, latest(files)))
+    other = replace(latest(files), parts={}, removed={source.id: [ALL]})
+    base = commit(files, latest(files), other)
+    for path in media_in(tmp_path / "run"):
+        path.unlink()
+    for _ in range(2):
+        base = crawl(files, *[server.url(f"/file/{name}") for name in "abc"]).snapshot
+        assert sorted(path.read_bytes() for path in media_in(tmp_path / "run")) == [b"content"]
+        assert rows_of(files, "uri") == [(server.url("/file/a"),), (server.url("/file/b"),)]
+    assert server.record.sent["/file/c"] < 50_000_000, "once it is known as removed it is not fetched whole"
+    assert source.id in base.removed
+    assert len(base.removed) == 2
+    assert all(len(key) == 16 for key in base.removed)
+
+
+def test_many_places_are_few_parts_whatever_their_order(tmp_path: Path) -> None:
+    rows = [f"{number}.mp4" for number in range(2000)]
+    for name in rows:
+        (tmp_path / name).write_bytes(name.encode())
+    snapshots = []
+    for run, order in (("one", rows), ("two", rows[::-1])):
+        (tmp_path / f"{run}.txt").write_text("\n".join(order))
+        files = Files(str(tmp_path / run))
+        if run == "two":
+            crawl(files, *[str(tmp_path / name) for name in rows[:100]])
+        snapshots.append(crawl(files, str(tmp_path / f"{run}.txt")).snapshot)
+    one, two = snapshots
+    assert one.parts == two.parts
+    assert len(one.paths("locations")) == GROUPS
+    assert one.number == 1
+
+
+def test_a_list_from_the_web_has_no_say_over_files_here(server: Rough, tmp_path: Path) -> None:
+    files = Files(str(tmp_path / "run"))
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    server.bodies["/file/a.mp4"] = body_of("a", 1000)
+    server.bodies["/list/all.csv"] = (
+        f"uri,licence\n../file/a.mp4,cc0\n{tmp_path}/secret.mp4,cc0\nfile://{tmp_path}/secret.mp4,cc0\n"
+        f"local://{tmp_path}/secret.mp4,cc0\n"
+    ).encode()
+    for _ in range(2):
+        crawl(files, server.url("/list/all.csv"))
+        assert [row for row in rows_of(files, "uri, status") if row[1] == "ok"] == [(server.url("/file/a.mp4"), "ok")]
+    crawl(files, private_addresses=True)
+    errors = [error.partition(":")[0] for (error,) in rows_of(files, "error") if error]
+    assert sorted(errors) == ["BadAddress", "BadAddress", "HTTPStatus"]
+
+
+def test_version_ids_tell_places_and_versions_apart() -> None:
+    assert len({version_id("a", "b"), version_id("a", "c"), version_id("b", "b"), version_id("", "a b")}) == 4
