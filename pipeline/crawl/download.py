@@ -99,6 +99,10 @@ class Download:
         self._write_mark(Mark(etag=self.etag, bytes=self.bytes))
         self._synced = self.bytes
 
+    def flush(self) -> None:
+        """Let others who open the file see all that arrived."""
+        self._file.flush()
+
     def finished(self) -> None:
         """Leave word that the whole file lies where whole files are kept."""
         self._file.close()

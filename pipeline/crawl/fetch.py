@@ -67,7 +67,8 @@ Outcome = Fetched | Unchanged | Unwanted | Failed
 class Keeping:
     """What becomes of fetched bytes.
 
-    `folder`: on this disk, for files on their way. `keep`: takes a whole file (path, SHA-256) away from there.
+    `folder`: on this disk, for files on their way. `keep`: takes a whole file (path, SHA-256) away from there, and
+    returns when it is safe.
     `unwanted_etag`: whether this version (uri, etag) must not come. `unwanted`: the same of a SHA-256.
     """
 
@@ -160,7 +161,7 @@ class Fetcher:
             return Fetched(sha256=mark.sha256, etag=mark.etag, kept=True)
         if self._keeping.unwanted(download.sha256):
             return Unwanted(etag=download.etag)
-        download.sync()
+        download.flush()
         self._keeping.keep(download.path, download.sha256)
         download.finished()
         return Fetched(sha256=download.sha256, etag=download.etag, kept=True)

@@ -159,6 +159,7 @@ def test_an_object_is_fetched_once_and_a_changed_one_again(s3: Any, tmp_path: Pa
 def test_a_run_on_s3_from_footage_on_s3(s3: Any, video: Path) -> None:
     s3.put_file(str(video), "footage/film/made.mp4")
     run = "s3://runs/run"
+    shorter = ["--set", "clips.frames=49", "--set", "clips.min_frames=49", "--set", "engine.workers=1"]
     first = humo("curate", "s3://footage/film", "--out", run, *shorter)
     assert first.code == 0, first.text
     status = json.loads(humo("status", run, "--json").text)

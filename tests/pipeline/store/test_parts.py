@@ -55,3 +55,19 @@ def test_relations_show_only_committed_parts(tmp_path: Path, scheme: str) -> Non
     assert relations.connection.execute("SELECT id FROM quality").fetchall() == [("a",)]
     assert relations.connection.execute("SELECT id FROM captions").fetchall() == []
     assert isinstance(relations.arrow("quality"), pa.Table)
+
+
+def test_a_part_of_an_older_version_is_read_with_nulls(tmp_path: Path) -> None:
+    files = Files(str(tmp_path))
+    new, old = part_path("locations", "f", "new"), part_path("locations", "f", "old")
+    for path in (new, old):
+        write_part(files, "locations", path, [completed({"id": path, "uri": path}, **ABOUT)])
+    table = pq.read_table(tmp_path / old).drop_columns(["media_sha256"])
+    metadata = table.schema.metadata | {b"humo.version": b"1"}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / old)
+    assert read_part(files, old).column("media_sha256").to_pylist() == [None]
+    for paths in ([old], [old, new]):
+        relations = Relations(files, Snapshot(parts={"locations": {"g": paths}}))
+        query = "SELECT uri, media_sha256 FROM locations ORDER BY uri"
+        assert relations.connection.execute(query).fetchall() == [(path, None) for path in sorted(paths)]
+        assert len(relations.arrow("locations")) == len(paths)
