@@ -56,6 +56,7 @@ def curate(
     from pipeline.store.writer import writing
 
     files = Files(out)
+    files.check()
     resolved = resolve(files, _over(config, settings, {} if profile is None else {"profile": profile}))
     if not inputs and latest(files).number == 0:
         raise UserError("nothing to curate: name files, folders, globs or lists")
@@ -206,6 +207,7 @@ def open_run(run: str) -> "tuple[Files, Snapshot, CurateConfig]":
     from pipeline.store.snapshots import latest
 
     files = Files(run)
+    files.check()
     snapshot = latest(files)
     if snapshot.number == 0:
         raise UserError(f"{run} is no run folder; 'humo curate INPUT --out {run}' makes one")

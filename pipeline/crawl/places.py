@@ -109,7 +109,9 @@ def _storage_input(text: str, config: CrawlConfig) -> Iterator[Place]:
             yield _place(str(storage.unstrip_protocol(one)), None, {}, config)
     except FetchFailed as error:
         raise UserError(f"cannot read {text}: {error}") from error
-    except OSError as error:
+    except UserError:
+        raise
+    except Exception as error:  # Every file system has errors of its own: no credentials, no such bucket, no network.
         raise UserError(f"cannot list {text}: {type(error).__name__}: {error}") from error
     if not found:
         raise UserError(f"there is no video file at {text}")

@@ -64,19 +64,24 @@ def crawl_into(
         unwanted=lambda sha256: base.removed.get(crawl.source_id(sha256)) == [ALL],
     )
     stale: list[str] = []
-    done = 0
+    done = asked = 0
+
+    def counted() -> Iterator[Looked]:
+        nonlocal asked
+        for looked in _looked_up(relations, islice(places, limit)):
+            asked += 1
+            yield looked
+
     try:
-        for looked, outcome in fetch_all(_looked_up(relations, islice(places, limit)), config, keeping):
+        for looked, outcome in fetch_all(counted(), config, keeping):
             _take(batches, looked, outcome)
             if isinstance(outcome, Failed) and looked.row is not None:
                 stale.append(f"{looked.place.uri} could not be looked at again: {outcome.error}")
             done += 1
-            progress("places", done, done + 1)
+            progress("places", done, asked)
     finally:
         # Also where a list turns out to be broken half-way: what was fetched until then counts.
         snapshot = batches.commit()
-    if done:
-        progress("places", done, done)
     return Crawled(snapshot=commit(files, snapshot, _without_lost(files, snapshot)), stale=stale)
 
 

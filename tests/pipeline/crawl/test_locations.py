@@ -1,6 +1,7 @@
 """Places in the store: failures are rows, what is known is not fetched again, what was removed does not come back."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from pipeline.stages.crawl import CrawlConfig, version_id
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import ALL, commit, latest
+from tests.pipeline.conftest import humo
 from tests.pipeline.crawl.rough_server import Rough, body_of, rough_server
 
 CONFIG = CrawlConfig(private_addresses=("127.0.0.1",), backoff_s=0.01, attempts=2)
@@ -184,6 +186,37 @@ def test_a_list_from_the_web_has_no_say_over_files_here(server: Rough, tmp_path:
     crawl(files, private_addresses=True)
     errors = [error.partition(":")[0] for (error,) in rows_of(files, "error") if error]
     assert sorted(errors) == ["BadAddress", "BadAddress", "HTTPStatus"]
+
+
+def test_the_command_lists_what_failed_and_goes_on(server: Rough, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (tmp_path / "list.txt").write_text(f"{server.url('/missing')}\nnone.mp4\n")
+    allowed = ["--set", "crawl.private_addresses=[127.0.0.0/8]"]
+    done = humo("curate", tmp_path / "list.txt", "--out", run, *allowed)
+    assert done.code == 1
+    assert f"({server.url('/missing')}): HTTPStatus: 404 Not Found" in " ".join(done.text.split())
+    assert "done, with 2 failures" in done.text
+    status = json.loads(humo("status", run, "--json").text)
+    assert sorted(line.partition(" (")[2] for line in status["failures"]) == [
+        f"{tmp_path}/none.mp4): NotFound: there is no such file",
+        f"{server.url('/missing')}): HTTPStatus: 404 Not Found",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["curate", "gs://bucket/a.mp4"], "gs:// cannot be opened"),
+        (["curate", "gopher://host/a.mp4"], "gopher:// can lead to any host"),
+        (["curate", "a.mp4", "--out", "gs://bucket/run"], "gs://bucket/run cannot be opened"),
+        (["curate", "a.mp4", "--set", "crawl.private_addresses=[me]"], "crawl.private_addresses"),
+    ],
+)
+def test_wrong_use_is_one_line(tmp_path: Path, arguments: list[str], line: str) -> None:
+    done = humo(*arguments, *([] if "--out" in arguments else ["--out", tmp_path / "run"]))
+    assert done.code == 2, done.text
+    assert line in done.text
+    assert done.text.count("\n") == 1
 
 
 def test_version_ids_tell_places_and_versions_apart() -> None:

@@ -155,6 +155,13 @@ def test_an_object_is_fetched_once_and_a_changed_one_again(s3: Any, tmp_path: Pa
     assert source.path.read_bytes() == b"changed"
 
 
+def test_a_bucket_that_is_not_there_is_one_line(s3: Any) -> None:
+    for arguments in (["s3://nowhere/a.mp4", "--out", "s3://runs/none"], ["a.mp4", "--out", "s3://nowhere/run"]):
+        done = humo("curate", *arguments)
+        assert (done.code, done.text.count("\n")) == (2, 1), done.text
+        assert "s3://nowhere" in done.text
+
+
 @pytest.mark.slow
 def test_a_run_on_s3_from_footage_on_s3(s3: Any, video: Path) -> None:
     s3.put_file(str(video), "footage/film/made.mp4")
