@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from pipeline.crawl.fetch import Asked, Fetcher, Keeping, Outcome
@@ -9,6 +10,8 @@ from pipeline.stages.crawl import CrawlConfig
 
 WAITING_PER_CONNECTION = 16
 """Places read ahead: where one host is slow, others are found among them."""
+
+SPARE_THREADS = 8
 
 
 A = TypeVar("A", bound=Asked)
@@ -42,6 +45,9 @@ def fetch_all(asked: Iterator[A], config: CrawlConfig, keeping: Keeping) -> Iter
 
 
 async def _opened(config: CrawlConfig, keeping: Keeping) -> Fetcher:
+    # Names are resolved by threads too: they must not wait for files that are read or written by others.
+    threads = ThreadPoolExecutor(config.connections + SPARE_THREADS)
+    asyncio.get_running_loop().set_default_executor(threads)
     return Fetcher(config, keeping)
 
 

@@ -139,10 +139,8 @@ def _within(path: Path | None, folder: Path) -> bool:
 
 
 def _failed(relations: Relations) -> Iterator[Place]:
-    cursor = relations.connection.cursor()
-    cursor.execute("SELECT uri, licence, consent, extra FROM locations WHERE status = 'failed' ORDER BY uri")
-    while row := cursor.fetchone():
-        uri, licence, consent, extra = row
+    query = "SELECT uri, licence, consent, extra FROM locations WHERE status = 'failed' ORDER BY uri"
+    for uri, licence, consent, extra in relations.connection.execute(query).fetchall():
         path = None if "://" in uri else Path(uri)
         yield Place(uri=uri, path=path, licence=licence, consent=consent, extra=json.loads(extra) if extra else {})
 

@@ -1,5 +1,6 @@
 """A real S3 server on loopback: as a place of footage, and as a place of runs."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -160,6 +161,22 @@ def test_a_bucket_that_is_not_there_is_one_line(s3: Any) -> None:
         done = humo("curate", *arguments)
         assert (done.code, done.text.count("\n")) == (2, 1), done.text
         assert "s3://nowhere" in done.text
+
+
+def test_a_run_on_s3_tries_failed_places_again(s3: Any, tmp_path: Path) -> None:
+    files = Files("s3://runs/again")
+    (tmp_path / "list.csv").write_text("uri,licence\ns3://footage/late.mp4,cc0\n")
+    crawl_into(files, latest(files), [str(tmp_path / "list.csv")], CrawlConfig())
+    query = "SELECT status, licence, media_sha256 FROM locations"
+    assert Relations(files, latest(files)).connection.execute(query).fetchall() == [("failed", "cc0", None)]
+    s3.pipe_file("footage/late.mp4", b"content")
+    crawl_into(files, latest(files), [], CrawlConfig())
+    sha256 = hashlib.sha256(b"content").hexdigest()
+    assert Relations(files, latest(files)).connection.execute(query).fetchall() == [("ok", "cc0", sha256)]
+    assert files.read(f"media/sources/{sha256[:2]}/{sha256}") == b"content"
+    ((source, there),) = sources_of(Relations(files, latest(files)))
+    assert there
+    assert source.media_sha256 == sha256
 
 
 @pytest.mark.slow
