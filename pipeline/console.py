@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from pipeline.decide.funnel import Funnel
+from pipeline.diff import Diff
 from pipeline.status import Status
 
 LINE_EVERY_S = 10.0
@@ -91,10 +92,25 @@ def print_status(found: Status) -> None:
     console.print(f"processor seconds by stage: {seconds or 'none'}")
     if found.seconds_per_kept_hour is not None:
         console.print(f"an hour of kept video cost {found.seconds_per_kept_hour:.0f} processor seconds")
-    redo = ", ".join(f"{stage} ({count})" for stage, count in found.redo.items())
-    console.print(f"a re-run would compute: {redo or 'nothing'}")
+    console.print("a re-run would compute: " + ("" if found.redo else "nothing"))
+    for stage, again in found.redo.items():
+        console.print(f"  {stage} ({again.sources}): {'; '.join(again.why)}", markup=False)
     for line in found.failures:
         console.print(f"failed: {line}", markup=False)
+
+
+def print_diff(found: Diff) -> None:
+    """Counts by table, the first ids of each kind, and the options that differ."""
+    for name, (one, other) in found.options.items():
+        console.print(f"{name}: {one} -> {other}", markup=False)
+    for one in found.differences:
+        sides = f"{one.only_a} only in A, {one.only_b} only in B"
+        console.print(f"{one.what}: {one.same} same, {one.changed} changed, {sides}")
+        for kind, ids in (("changed", one.changed_ids), ("only A", one.only_a_ids), ("only B", one.only_b_ids)):
+            if ids:
+                console.print(f"  {kind}: {', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}", markup=False)
+    if not found.options and not any(one.any for one in found.differences):
+        console.print("no difference")
 
 
 def print_trace(story: dict[str, Any]) -> None:

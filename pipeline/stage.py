@@ -24,14 +24,10 @@ class Inapplicable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A file of footage. `id`: first 16 hex digits of the SHA-256 of its bytes. `path`: where it lies on this node.
-
-    `media_sha256`: of its copy in a run that is elsewhere; the engine brings that to this node before a stage sees it.
-    """
+    """A file of footage. `id`: first 16 hex digits of the SHA-256 of its bytes. `path`: where it lies on this node."""
 
     id: str
     path: Path
-    media_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

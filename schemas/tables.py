@@ -51,6 +51,8 @@ def _fields(**types: pa.DataType) -> list[pa.Field]:
 
 
 _TABLES = [
+    # What each source's rows were computed with, as JSON: see `pipeline.engine.plan.Terms`.
+    Table(name="ledger", version=1, row="source", columns=_fields(terms=pa.string())),
     Table(
         name="sources",
         version=1,
@@ -66,18 +68,16 @@ _TABLES = [
     ),
     Table(
         name="locations",
-        version=2,
+        version=1,
         row="place a source was found",
         columns=_fields(
-            # NULL where the place failed.
             source_id=pa.string(),
             uri=pa.string(),
             etag=pa.string(),
+            bytes=pa.int64(),
             licence=pa.string(),
             consent=pa.string(),
             extra=pa.string(),
-            # Of the copy in the run, where the place lies elsewhere.
-            media_sha256=pa.string(),
         ),
     ),
     Table(

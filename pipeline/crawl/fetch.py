@@ -23,6 +23,10 @@ PROGRESS_BYTES = 2**20
 """A try that brought so much counts as none: a large file over a bad line needs many."""
 
 
+NO_VERSION = "none"
+"""The etag of a file of which the other side names no version. It is not fetched twice."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """A place, and the version of it that is known already; "" for none."""
@@ -36,6 +40,7 @@ class Fetched:
     """A file's content. `kept`: whether its bytes were put where fetched files are kept; else it lies in its place."""
 
     sha256: str
+    bytes: int
     etag: str
     kept: bool
 
@@ -99,6 +104,8 @@ class Fetcher:
         if place.path is not None:
             async with self._hosts.turn("file://"):
                 return await asyncio.to_thread(self._here, asked, place.path)
+        if asked.etag == NO_VERSION:
+            return Unchanged()
         try:
             return await self._elsewhere(asked)
         except FetchFailed as error:
@@ -113,6 +120,7 @@ class Fetcher:
                 return Unwanted(etag="")
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                size = file.tell()
             changed = etag_of(path) != etag
         except FileNotFoundError:
             return Failed(error=FetchFailed("NotFound", "there is no such file"), attempts=1)
@@ -120,7 +128,9 @@ class Fetcher:
             return Failed(error=FetchFailed("StorageError", f"cannot be read: {error.strerror}"), attempts=1)
         if changed:
             return Failed(error=FetchFailed("Dropped", "was changed while it was read"), attempts=1)
-        return Unwanted(etag=etag) if self._keeping.unwanted(sha256) else Fetched(sha256=sha256, etag=etag, kept=False)
+        if self._keeping.unwanted(sha256):
+            return Unwanted(etag=etag)
+        return Fetched(sha256=sha256, bytes=size, etag=etag, kept=False)
 
     async def _elsewhere(self, asked: Asked) -> Outcome:
         keeping = self._keeping
@@ -158,13 +168,13 @@ class Fetcher:
             if mark.sha256 is None:
                 return Unchanged()
             download.was_finished()
-            return Fetched(sha256=mark.sha256, etag=mark.etag, kept=True)
+            return Fetched(sha256=mark.sha256, bytes=mark.bytes, etag=mark.etag, kept=True)
         if self._keeping.unwanted(download.sha256):
             return Unwanted(etag=download.etag)
         download.flush()
         self._keeping.keep(download.path, download.sha256)
         download.finished()
-        return Fetched(sha256=download.sha256, etag=download.etag, kept=True)
+        return Fetched(sha256=download.sha256, bytes=download.bytes, etag=download.etag, kept=True)
 
     async def _once(self, uri: str, download: Download, wish: Wish) -> Ended:
         if urlsplit(uri).scheme.lower() in SCHEMES:

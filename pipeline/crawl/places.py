@@ -1,10 +1,10 @@
 """Places that inputs name: files, folders, globs, addresses, and lists of these, one after the other."""
 
 import os
+import posixpath
 from collections.abc import Iterator
 from glob import has_magic, iglob
 from pathlib import Path, PurePosixPath
-from posixpath import normpath
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -25,7 +25,7 @@ VIDEO_SUFFIXES = frozenset(
 """What is taken for footage inside a folder. A file that is named outright is taken whatever its suffix."""
 
 
-def find(inputs: list[str], config: CrawlConfig) -> Iterator[Place]:
+def find(inputs: list[str], config: CrawlConfig, *, scratch: Path) -> Iterator[Place]:
     """Every place that the inputs name: files, folders (searched in depth), globs, addresses, and lists of these.
 
     In name order within a folder, in the list's order within a list; a folder or a list is never held whole. A row of
@@ -34,6 +34,7 @@ def find(inputs: list[str], config: CrawlConfig) -> Iterator[Place]:
     Args:
         inputs: as the user gave them.
         config: what holds for places that do not say it themselves.
+        scratch: folder for lists that are fetched.
 
     Raises:
         UserError: an input names nothing, or a list cannot be read. What a list's row names may be missing: that
@@ -43,7 +44,7 @@ def find(inputs: list[str], config: CrawlConfig) -> Iterator[Place]:
         if "://" not in text or text.startswith("file://"):
             yield from _local_input(_local(text), config)
         elif _suffix(text) in SUFFIXES:
-            with TemporaryDirectory(prefix="humo-list-") as folder:
+            with TemporaryDirectory(dir=scratch) as folder:
                 rows = read_list(fetch_list(text, config, Path(folder)), name=_path(text))
                 yield from (_row_elsewhere(row, text, config) for row in rows)
         elif _scheme(text) in SCHEMES:
@@ -85,11 +86,19 @@ def _row_elsewhere(row: Columns, name: str, config: CrawlConfig) -> Place:
     """A row of a list that lies elsewhere, and so has no say over files on this machine."""
     uri = row["uri"]
     if "://" not in uri:
-        uri = urljoin(name, uri) if _scheme(name) in SCHEMES else _joined(name, uri)
+        uri = urljoin(name, uri) if _scheme(name) in SCHEMES else _beside(name, uri)
     if uri.startswith("file:"):
         refusal = FetchFailed("BadAddress", "a list that lies elsewhere cannot name files on this machine")
         return _place(uri, None, row, config, refusal=refusal)
     return _place(uri, None, row, config)
+
+
+def _beside(name: str, uri: str) -> str:
+    """A path in a list, seen from where the list lies; it stays within the bucket."""
+    scheme, _, rest = name.partition("://")
+    bucket, _, path = rest.partition("/")
+    inside = posixpath.normpath(posixpath.join("/", posixpath.dirname(path), uri.lstrip("/")))
+    return f"{scheme}://{bucket}{inside}"
 
 
 def _storage_input(text: str, config: CrawlConfig) -> Iterator[Place]:
@@ -162,12 +171,6 @@ def _place(
 
 def _local(text: str) -> str:
     return unquote(urlsplit(text).path) if text.startswith("file://") else text
-
-
-def _joined(name: str, uri: str) -> str:
-    """Object stores know no `..`."""
-    scheme, _, path = name.partition("://")
-    return f"{scheme}://{normpath(path.rpartition('/')[0] + '/' + uri)}"
 
 
 def _scheme(uri: str) -> str:

@@ -4,12 +4,16 @@ import hashlib
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import pyarrow as pa
+
+from pipeline.store.relations import Relations
 
 
 def components(clips: list[str], links: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Clip (or shot) -> the smallest id of its component. `links`: (clip, whatever it shares with others)."""
+    """Clip (shot, source) -> the smallest id of its component. `links`: (clip, whatever it shares with others)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     nodes: dict[str, int] = {clip: index for index, clip in enumerate(clips)}
     ends: list[tuple[int, int]] = []
     for clip, shared in links:
@@ -22,6 +26,46 @@ def components(clips: list[str], links: Iterable[tuple[str, str]]) -> dict[str, 
     for clip in sorted(clips):
         smallest.setdefault(int(labels[nodes[clip]]), clip)
     return {clip: smallest[int(labels[nodes[clip]])] for clip in clips}
+
+
+def create_components(relations: Relations, val_fraction: float) -> None:
+    """Make the table `components`: source (id), how many clips it has, its component and its split.
+
+    A component is named by its smallest clip. All clips of a source are in one, so that only the sources are joined
+    that share an identity or copies; only these are held in memory.
+    """
+    execute = relations.connection.execute
+    execute(
+        """CREATE OR REPLACE TEMP TABLE own AS SELECT split_part(id, '_', 1) AS source, min(id) AS first,
+           count(*) AS clips FROM clips WHERE status = 'ok' GROUP BY 1"""
+    )
+    links = execute(
+        """WITH seen AS (SELECT split_part(clip_id, '_', 1) AS source, identity FROM identities
+                         WHERE identity IS NOT NULL),
+                shared AS (SELECT identity FROM seen GROUP BY identity HAVING min(source) <> max(source))
+           SELECT DISTINCT source, 'identity ' || identity FROM seen JOIN shared USING (identity)
+           UNION ALL
+           SELECT DISTINCT split_part(id, '_', 1), 'copies of ' || split_part("group", '_', 1) FROM duplicates
+           WHERE split_part(id, '_', 1) <> split_part("group", '_', 1)
+           UNION ALL
+           SELECT DISTINCT split_part("group", '_', 1), 'copies of ' || split_part("group", '_', 1) FROM duplicates
+           WHERE split_part(id, '_', 1) <> split_part("group", '_', 1)"""
+    ).fetchall()
+    joined = components(sorted({source for source, _ in links}), links)
+    columns = {"source": list(joined), "root": list(joined.values())}
+    relations.connection.register(
+        "joined", pa.table({name: pa.array(ids, pa.string()) for name, ids in columns.items()})
+    )
+    execute(
+        f"""CREATE OR REPLACE TEMP TABLE components AS
+            SELECT own.source AS id, own.clips, first_of.first AS component,
+                   CASE WHEN ('0x' || sha256(first_of.first)[:16])::UBIGINT::DOUBLE / 18446744073709551616
+                        < {val_fraction} THEN 'val' ELSE 'train' END AS split
+            FROM own LEFT JOIN joined USING (source)
+            JOIN (SELECT coalesce(root, own.source) AS root, min(first) AS first
+                  FROM own LEFT JOIN joined USING (source) GROUP BY 1) AS first_of
+              ON first_of.root = coalesce(joined.root, own.source)"""
+    )
 
 
 def split_of(component: str, val_fraction: float) -> str:

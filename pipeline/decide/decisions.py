@@ -1,183 +1,124 @@
-"""Decisions: for every clip its tier, its outcome and the rules that it failed."""
+"""Decisions: for every clip its tier, its outcome and the rules that it failed; from the measurements alone.
 
-from dataclasses import dataclass
+The tables are gone through a range of sources at a time, so that memory does not grow with the number of clips.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from pipeline.decide.components import components, split_of
+from pipeline.decide.components import create_components
 from pipeline.decide.config import DecideConfig
-from pipeline.decide.references import choose_references
-from pipeline.decide.rules import Rule, parse_rule, quoted
-from pipeline.stage import Row
-from pipeline.stages.crawl import strictest
-from pipeline.store.files import Files
-from pipeline.store.parts import to_arrow
+from pipeline.decide.licences import create_uses
+from pipeline.decide.references import COLUMNS, references_query
+from pipeline.decide.surplus import create_surplus
+from pipeline.decide.verdicts import parse_rules, verdicts_query
+from pipeline.store.parts import GROUP_ROWS
 from pipeline.store.relations import Relations
-from pipeline.store.snapshots import Snapshot
-from schemas.errors import UserError
-from schemas.tables import CLIP_TABLES
+from schemas.tables import TABLES
 
-DUPLICATE_RULE = "duplicates: a better copy is kept"
-
-
-def _known(column: str) -> Rule:
-    return Rule(
-        text=f"{column} is known", sql=f"CASE WHEN {quoted(column)} IS NOT NULL THEN true END", columns=(column,)
-    )
+BACKEND = "rules/1"
+RANGE_CLIPS = 65_536
+"""Clips decided at a time."""
 
 
-NEEDED = {
-    "subject": (_known("captions.text"), _known("faces.boxes_sha256")),
-    "sync": (_known("sync.speaker_track"), _known("clips.audio_sha256")),
-}
-"""What a sample of a tier is made of, whatever the rules say."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """The rules of both tiers, checked."""
-
-    subject: tuple[Rule, ...]
-    sync: tuple[Rule, ...]
-
-
-def parse_rules(config: DecideConfig) -> Rules:
-    """Raises UserError for a rule that cannot be used."""
-    return Rules(subject=tuple(map(parse_rule, config.subject)), sync=tuple(map(parse_rule, config.sync)))
-
-
-def check_rules(config: DecideConfig) -> None:
-    """Raises UserError for a rule that cannot be used, such as one that compares a number with a word."""
-    nothing = Relations(Files("memory://humo-no-run"), Snapshot())
-    for rule in (*config.subject, *config.sync):
-        one = Rules(subject=(parse_rule(rule),), sync=())
-        _verdicts(nothing, one, [])
-
-
-def decide(relations: Relations, config: DecideConfig, descriptor: str) -> tuple[list[Row], list[Row]]:
-    """Rows of the tables `references` and `decisions`, from the measurements alone; no model runs.
+def decide(
+    relations: Relations, config: DecideConfig, descriptor: str, *, folder: Path, fingerprint: str
+) -> dict[str, Path]:
+    """Table -> a file of its rows in `folder`, for the tables `references` and `decisions`. No model runs.
 
     `descriptor`: what measured similarity, as `faces.descriptor` names it; bounds that are not given follow from it.
+    Raises UserError for a rule that cannot be used.
     """
     rules = parse_rules(config)
-    query = relations.connection.execute
-    clips = [clip for (clip,) in query("SELECT id FROM clips WHERE status = 'ok' ORDER BY id").fetchall()]
-    speakers = dict(query("SELECT id, speaker_track FROM sync WHERE speaker_track IS NOT NULL").fetchall())
-    references = choose_references(relations.arrow("candidates"), clips, speakers, config.references, descriptor)
-    verdicts = _verdicts(relations, rules, references)
-    shared = _components(relations, clips)
-    rows = [_row(clip, *verdicts[clip], shared[clip], config) for clip in clips]
-    _choose_among_duplicates(rows, relations)
-    return references, rows
-
-
-Failures = list[dict[str, str]]
-
-
-def _verdicts(relations: Relations, rules: Rules, references: list[Row]) -> dict[str, tuple[Failures, Failures]]:
-    """Clip -> (failed rules, unknown rules) with tier, rule and the values seen."""
+    create_uses(relations)
+    create_components(relations, config.val_fraction)
+    about = {"backend": BACKEND, "fingerprint": fingerprint}
+    ranges = list(_ranges(relations))
     connection = relations.connection
-    connection.register("chosen_references", _references_arrow(references))
-    connection.register("chosen_locations", _licences_arrow(relations))
-    every = [("subject", rule) for rule in (*rules.subject, *NEEDED["subject"])]
-    every += [("sync", rule) for rule in (*rules.sync, *NEEDED["sync"])]
-    selected = ["clips.id"]
-    for _, rule in every:
-        selected.append(rule.sql)
-        selected.append("[" + ", ".join(f"CAST({quoted(column)} AS VARCHAR)" for column in rule.columns) + "]")
-    sources = " ".join(f'LEFT JOIN {_relation(table)} AS "{table}" ON "{table}".id = clips.id' for table in CLIP_TABLES)
-    query = (
-        f"SELECT {', '.join(selected)} FROM clips {sources} "
-        'LEFT JOIN chosen_locations AS "locations" ON "locations".id = clips.source_id '
-        "WHERE clips.status = 'ok' ORDER BY clips.id"
-    )
-    verdicts: dict[str, tuple[Failures, Failures]] = {}
-    try:
-        found = connection.execute(query).fetchall()
-    except duckdb.Error as error:
-        texts = " or ".join(repr(rule.text) for rule in (*rules.subject, *rules.sync))
-        raise UserError(f"the rule {texts} cannot be used: {str(error).splitlines()[0]}") from error
-    for clip, *values in found:
-        failed: Failures = []
-        unknown: Failures = []
-        for (tier, rule), truth, seen in zip(every, values[::2], values[1::2], strict=True):
-            if truth is not True:
-                pairs = zip(rule.columns, seen, strict=True)
-                shown = ", ".join(f"{column} = {'NULL' if value is None else value}" for column, value in pairs)
-                (unknown if truth is None else failed).append({"tier": tier, "rule": rule.text, "values": shown})
-        verdicts[clip] = (failed, unknown)
-    return verdicts
+    with (
+        _Writer(folder / "references", "references", about) as chosen,
+        _Writer(folder / "all", "decisions", about) as all_,
+    ):
+        for within in ranges:
+            query = references_query(config.references, descriptor, within)
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE chosen_references AS {query}")
+            chosen.write(connection, f"SELECT {', '.join(COLUMNS)} FROM chosen_references ORDER BY id")
+            all_.write(connection, verdicts_query(rules, within))
+    connection.execute("DROP TABLE IF EXISTS chosen_references")
+    relations.show("provisional", folder / "all")
+    made = {"references": folder / "references", "decisions": folder / "all"}
+    if create_surplus(relations, config.caps):
+        made["decisions"] = folder / "decisions"
+        with _Writer(made["decisions"], "decisions", about) as decisions:
+            for within in ranges:
+                decisions.write(connection, _without_surplus(within))
+    return made
 
 
-def _relation(table: str) -> str:
-    return "chosen_references" if table == "references" else table
+def _without_surplus(within: str) -> str:
+    """SQL of the decisions of a range, surplus clips rejected. These failed no other rule of the subject tier."""
+    rule = "{'tier': 'subject', 'rule': surplus.rule, 'values': surplus.\"values\"}"
+    return f"""SELECT decided.id, CASE WHEN surplus.id IS NULL THEN tier ELSE 'none' END AS tier,
+                      CASE WHEN surplus.id IS NULL THEN outcome ELSE 'reject' END AS outcome, split, component,
+                      CASE WHEN surplus.id IS NULL THEN failed_rules ELSE list_prepend({rule}, failed_rules) END
+                          AS failed_rules, unknown_rules
+               FROM (SELECT * FROM provisional WHERE {within}) AS decided
+               LEFT JOIN (SELECT * FROM surplus WHERE {within}) AS surplus USING (id) ORDER BY decided.id"""
 
 
-def _references_arrow(references: list[Row]) -> pa.Table:
-    return to_arrow(
-        "references", [{**row, "status": "ok", "backend": "decide", "fingerprint": ""} for row in references]
-    )
+def _ranges(relations: Relations) -> Iterator[str]:
+    """Conditions on ids that part the clips, whole sources each. An id begins with its source."""
+    rows = relations.connection.execute("SELECT id, clips FROM components ORDER BY id")
+    first, clips = "", 0
+    while found := rows.fetchmany(1000):
+        for source, count in found:
+            if clips and clips + count > RANGE_CLIPS:
+                yield f"id >= '{first}' AND id < '{source}'"
+                first, clips = source, 0
+            clips += count
+    yield f"id >= '{first}'"
 
 
-def _licences_arrow(relations: Relations) -> pa.Table:
-    """The licence and consent that bind each source: the strictest of all places it was found."""
-    query = "SELECT source_id, list(licence), list(consent) FROM locations GROUP BY source_id"
-    rows = relations.connection.execute(query).fetchall()
-    return pa.table(
-        {
-            "id": pa.array([row[0] for row in rows], pa.string()),
-            "licence": pa.array([strictest(row[1]) for row in rows], pa.string()),
-            "consent": pa.array([None if None in row[2] else min(row[2]) for row in rows], pa.string()),
-        }
-    )
+class _Writer:
+    """Writes what queries give as the rows of a table, with the columns that every row has.
 
+    Writing has a thread of its own, so that the next rows are computed meanwhile; one batch waits at most.
+    """
 
-def _components(relations: Relations, clips: list[str]) -> dict[str, str]:
-    links = relations.connection.execute(
-        """SELECT id, 'source ' || source_id FROM clips WHERE status = 'ok'
-           UNION ALL SELECT clip_id, 'identity ' || identity FROM identities WHERE identity IS NOT NULL
-           UNION ALL SELECT id, 'group ' || "group" FROM duplicates WHERE "group" IS NOT NULL"""
-    ).fetchall()
-    return components(clips, links)
+    def __init__(self, path: Path, table: str, about: dict[str, str]) -> None:
+        self._schema = TABLES[table].schema
+        self._about = about
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._written: Future[None] | None = None
 
+    def __enter__(self) -> "_Writer":
+        return self
 
-def _row(clip: str, failed: Failures, unknown: Failures, component: str, config: DecideConfig) -> Row:
-    against = {tier: [rule for rule in failed + unknown if rule["tier"] == tier] for tier in ("subject", "sync")}
-    if not against["subject"]:
-        outcome, tier = "keep", "subject" if against["sync"] else "sync"
-    else:
-        outcome = "reject" if any(rule["tier"] == "subject" for rule in failed) else "unknown"
-        tier = "none"
-    return {
-        "id": clip,
-        "tier": tier,
-        "outcome": outcome,
-        "split": split_of(component, config.val_fraction),
-        "component": component,
-        "failed_rules": failed,
-        "unknown_rules": unknown,
-    }
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self._written is not None:
+                self._written.result()
+        finally:
+            self._thread.shutdown()
+            self._writer.close()
 
+    def write(self, connection: duckdb.DuckDBPyConnection, query: str) -> None:
+        """The rows that a query gives, some thousand at a time."""
+        for batch in connection.execute(query).to_arrow_reader(GROUP_ROWS):
+            if self._written is not None:
+                self._written.result()
+            self._written = self._thread.submit(self._write, batch)
 
-def _choose_among_duplicates(rows: list[Row], relations: Relations) -> None:
-    """Of the copies that are otherwise kept, keep one: the higher tier first, then the sharper, then the smaller id."""
-    order = relations.connection.execute(
-        """SELECT duplicates.id, duplicates."group", coalesce(quality.sharpness, 0) FROM duplicates
-           JOIN quality ON quality.id = duplicates.id WHERE duplicates."group" IS NOT NULL"""
-    ).fetchall()
-    group_of = {clip: (group, sharpness) for clip, group, sharpness in order}
-    best: dict[str, tuple[bool, float, str]] = {}
-    kept = [row for row in rows if row["outcome"] == "keep" and row["id"] in group_of]
-    for row in kept:
-        group, sharpness = group_of[row["id"]]
-        rank = (row["tier"] != "sync", -sharpness, row["id"])
-        best[group] = min(best.get(group, rank), rank)
-    for row in kept:
-        winner = best[group_of[row["id"]][0]][2]
-        if winner != row["id"]:
-            row["outcome"], row["tier"] = "reject", "none"
-            row["failed_rules"] = [
-                *row["failed_rules"],
-                {"tier": "subject", "rule": DUPLICATE_RULE, "values": f"kept copy = {winner}"},
-            ]
+    def _write(self, batch: pa.RecordBatch) -> None:
+        own = {"status": "ok", "attempt": 1, **self._about}
+        columns = {name: pa.repeat(value, batch.num_rows) for name, value in own.items()}
+        columns |= {name: batch.column(name) for name in batch.schema.names}
+        nothing = pa.nulls(batch.num_rows)
+        arrays = [columns.get(field.name, nothing).cast(field.type) for field in self._schema]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=GROUP_ROWS)

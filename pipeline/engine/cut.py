@@ -4,23 +4,41 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from pathlib import Path
 
 from pipeline.config import CurateConfig
 from pipeline.engine.attempts import Attempts
 from pipeline.engine.fingerprint import fingerprints
-from pipeline.engine.plan import clips_part_of, shots_parts
+from pipeline.engine.pending import Committed, restore
+from pipeline.engine.plan import Terms, clips_part, shots_parts
 from pipeline.engine.removal import overlaps
 from pipeline.engine.rows import completed, unmeasured
-from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
+from pipeline.engine.unit import Unit, unit_starts
 from pipeline.engine.watchdog import Watchdog
 from pipeline.engine.work import Work
 from pipeline.stage import Row, Source
 from pipeline.stages import clips as clips_stage
 from pipeline.stages import shots as shots_stage
 from pipeline.store.files import Files
-from pipeline.store.media import local_media, put_media
+from pipeline.store.media import put_media
 from pipeline.store.parts import read_part, write_part
+
+
+@contextmanager
+def local_source(files: Files, source_id: str, path: str) -> Iterator[Source]:
+    """A source on this disk: where it lies, or where its copy in the run lies; a copy elsewhere is brought here."""
+    if Path(path).is_absolute():
+        yield Source(id=source_id, path=Path(path))
+        return
+    here = files.local_path(path)
+    folder = files.scratch()
+    try:
+        if here is None:
+            here = folder / source_id
+            files.fetch(path, here)
+        yield Source(id=source_id, path=here)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class CutPass:
@@ -32,45 +50,32 @@ class CutPass:
         self._fingerprints = fingerprints(config)
         self._attempts = Attempts(files, session, Watchdog(files, memory_mb=config.engine.memory_mb))
 
-    def __call__(self, source: Source, retries: dict[str, int], removed: list[list[int]]) -> Iterator[Unit]:
-        """The units of this source, in time order; without clips in the spans `removed`."""
+    def __call__(self, source: Source, terms: Terms, committed: Committed | None) -> Iterator[Unit]:
+        """The units of this source under these terms, in time order. What is committed and still valid is kept."""
         work = Work()
-        parts = shots_parts(source.id, self._fingerprints, retries)
-        clips_part = clips_part_of(parts["shots"], self._fingerprints, retries, removed)
-        if not all(self._files.exists(path) for path in (*parts.values(), clips_part)):
-            with self._at_hand(source) as here:
-                if not all(self._files.exists(path) for path in parts.values()):
-                    self._find_shots(here, parts, work)
-                if not self._files.exists(clips_part):
-                    self._cut(here, parts["shots"], clips_part, removed, work)
-        clips = read_part(self._files, clips_part).to_pylist()
+        if committed is not None:
+            restore(self._files, source.id, committed)
+        parts = shots_parts(source.id, terms)
+        if not all(self._files.exists(path) for path in parts.values()):
+            self._find_shots(source, parts, work)
+        clips_path = clips_part(source.id, terms)
+        if not self._files.exists(clips_path):
+            self._cut(source, parts["shots"], clips_path, terms.removed, work)
+        clips = read_part(self._files, clips_path).to_pylist()
         count = sum(row["status"] == "ok" for row in clips)
         failed = [row["error"] for row in (*read_part(self._files, parts["sources"]).to_pylist(), *clips)]
-        starts = list(range(0, count, CLIPS_PER_UNIT)) or [0]
+        starts = unit_starts(count)
         for number, start in enumerate(starts):
             yield Unit(
                 source_id=source.id,
-                parts={**{table: [path] for table, path in parts.items()}, "clips": [clips_part]},
-                clips_part=clips_part if count else None,
+                terms=terms.to_json(),
                 start=start,
+                clips=count,
                 number=number,
                 of=len(starts),
-                retries=retries,
                 work=dict(work.counts) if number == 0 else {},
                 error=None if count else next((error for error in failed if error), None),
             )
-
-    @contextmanager
-    def _at_hand(self, source: Source) -> Iterator[Source]:
-        """The source at a path of this node; a copy made for that is gone afterwards."""
-        if source.media_sha256 is None:
-            yield source
-            return
-        folder = self._files.scratch()
-        try:
-            yield replace(source, path=local_media(self._files, "sources", source.media_sha256, folder))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def _attempt(self, stage: str, source: Source, work: Work) -> Iterator[None]:
@@ -98,7 +103,7 @@ class CutPass:
         for table, path in parts.items():
             write_part(self._files, table, path, rows[table])
 
-    def _cut(self, source: Source, shots_part: str, clips_part: str, removed: list[list[int]], work: Work) -> None:
+    def _cut(self, source: Source, shots_part: str, clips_path: str, removed: list[list[int]], work: Work) -> None:
         shots = [row for row in read_part(self._files, shots_part).to_pylist() if row["status"] == "ok"]
         shots.sort(key=lambda row: row["start_us"])
         about = {"backend": clips_stage.BACKEND, "fingerprint": self._fingerprints["clips"]}
@@ -121,4 +126,4 @@ class CutPass:
                 rows.append(unmeasured(source.id, error, seconds=time.process_time() - start, **about))
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
-        write_part(self._files, "clips", clips_part, rows)
+        write_part(self._files, "clips", clips_path, rows)

@@ -1,174 +1,205 @@
 """Crawling into the store: which sources there are, where each was found, under which licence."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from pipeline.crawl.fetch import Asked, Failed, Fetched, Keeping, Outcome, Unwanted
+from pipeline.crawl.download import forget
+from pipeline.crawl.fetch import NO_VERSION, Asked, Failed, Fetched, Keeping, Outcome, Unchanged, Unwanted
 from pipeline.crawl.place import Place
 from pipeline.crawl.places import find
 from pipeline.crawl.window import fetch_all
 from pipeline.engine.fetching import fetching_folder
 from pipeline.engine.fingerprint import stage_digest
-from pipeline.engine.location_batches import LocationBatches
 from pipeline.engine.progress import Progress
 from pipeline.engine.rows import About, completed, unmeasured
-from pipeline.stage import Row, Source
+from pipeline.stage import Row
 from pipeline.stages import crawl
 from pipeline.stages.crawl import CrawlConfig
+from pipeline.store.bundles import homes, merged, write_bundle
 from pipeline.store.files import Files
-from pipeline.store.media import keep_media, media_path
-from pipeline.store.relations import Relations
+from pipeline.store.media import media_path
+from pipeline.store.parts import to_arrow
+from pipeline.store.relations import Relations, quoted
 from pipeline.store.snapshots import ALL, Snapshot, commit
 
-LOOKED_UP_AT_ONCE = 2048
+BATCH = 1000
+"""Places that are looked up, written and committed together."""
+COMMIT_EVERY_S = 60.0
+"""Fewer are committed where they take longer. What a kill leaves uncommitted is found in the marks of downloads."""
+ABOUT = About(backend=f"crawl/{crawl.VERSION}", fingerprint=stage_digest("crawl", crawl.VERSION), seconds=0.0)
+COLUMNS = ("id", "status", "error", "source_id", "uri", "etag", "bytes", "licence", "consent", "extra")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked(Asked):
-    """A place with the row that the run has of it, if it was fetched before."""
+class Known(Asked):
+    """A place with the row that the run has of it; an empty one where it has none."""
 
-    row: Row | None
+    row: dict[str, Any] = field(default_factory=dict)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Crawled:
-    """What a crawl came to. `stale`: places that could not be looked at again, of which an earlier state is kept."""
-
-    snapshot: Snapshot
-    stale: list[str]
+    @property
+    def fetched(self) -> bool:
+        """Whether it was fetched before."""
+        return self.row.get("status") == "ok"
 
 
 def crawl_into(
     files: Files,
-    base: Snapshot,
+    snapshot: Snapshot,
     inputs: list[str],
     config: CrawlConfig,
     *,
-    limit: int | None = None,
+    limit: int | None,
     progress: Progress = lambda _stage, _done, _total: None,
-) -> Crawled:
-    """Commit a location for every place that the inputs name; without inputs, for those that failed before.
+    tell_stale: Callable[[str], None] = lambda _line: None,
+) -> Snapshot:
+    """The snapshot with a location for every place that the inputs name, committed as the crawl goes on.
 
-    A place whose etag is known is not read again. One that fails is a failed row, unless it was read before.
+    What is here in the same version is not read again. Files from elsewhere are stored in the run. A place that cannot
+    be fetched is a failed row, unless it could be before: `tell_stale` is told of these. Without inputs, places that
+    failed before are tried again.
     """
-    relations = Relations(files, base)
-    places = _outside(files, find(inputs, config)) if inputs else _failed(relations)
-    batches = LocationBatches(files, base, fetching_folder(files))
-    keeping = Keeping(
-        folder=fetching_folder(files),
-        keep=lambda path, sha256: keep_media(files, "sources", sha256, path),
-        unwanted_etag=lambda uri, etag: crawl.version_id(uri, etag) in base.removed,
-        unwanted=lambda sha256: base.removed.get(crawl.source_id(sha256)) == [ALL],
-    )
-    stale: list[str] = []
+    scratch = files.scratch()
+    crawling = _Crawl(files, snapshot)
     done = asked = 0
 
-    def counted() -> Iterator[Looked]:
+    def places() -> Iterator[Known]:
         nonlocal asked
-        for looked in _looked_up(relations, islice(places, limit)):
+        found = _outside(files, find(inputs, config, scratch=scratch)) if inputs else _failed(files, snapshot)
+        for known in _looked_up(files, snapshot, islice(found, limit)):
             asked += 1
-            yield looked
+            yield known
 
     try:
-        for looked, outcome in fetch_all(counted(), config, keeping):
-            _take(batches, looked, outcome)
-            if isinstance(outcome, Failed) and looked.row is not None:
-                stale.append(f"{looked.place.uri} could not be looked at again: {outcome.error}")
+        for known, outcome in fetch_all(places(), config, crawling.keeping):
+            crawling.take(known, outcome)
+            if isinstance(outcome, Failed) and known.fetched:
+                tell_stale(f"{known.place.uri} could not be looked at again: {outcome.error}")
             done += 1
             progress("places", done, asked)
     finally:
+        shutil.rmtree(scratch, ignore_errors=True)
         # Also where a list turns out to be broken half-way: what was fetched until then counts.
-        snapshot = batches.commit()
-    return Crawled(snapshot=commit(files, snapshot, _without_lost(files, snapshot)), stale=stale)
+        crawling.commit()
+    return commit(files, crawling.snapshot, _without_lost(files, crawling.snapshot))
 
 
-def _take(batches: LocationBatches, looked: Looked, outcome: Outcome) -> None:
-    place = looked.place
-    id_ = crawl.location_id(place.uri)
-    row: Row = {
-        "id": id_,
+class _Crawl:
+    """Rows on their way into commits. `snapshot`: the newest."""
+
+    def __init__(self, files: Files, base: Snapshot) -> None:
+        self.snapshot = base
+        self.keeping = Keeping(
+            folder=fetching_folder(files),
+            keep=self._keep,
+            unwanted_etag=lambda uri, etag: crawl.version_id(uri, etag) in base.removed,
+            unwanted=lambda sha256: base.removed.get(crawl.source_id(sha256)) == [ALL],
+        )
+        self._files = files
+        self._removed = base.removed
+        self._rows: dict[str, Row] = {}
+        self._last = time.monotonic()
+
+    def take(self, known: Known, outcome: Outcome) -> None:
+        """Take what came of a place."""
+        row = _row(known, outcome)
+        if isinstance(outcome, Unwanted) and outcome.etag:
+            removed = {crawl.version_id(known.place.uri, outcome.etag): [ALL]}
+            self.snapshot = replace(self.snapshot, removed={**self.snapshot.removed, **removed})
+        elif row is not None and _said(row) != known.row:
+            self._rows[row["id"]] = row
+        if len(self._rows) >= BATCH or time.monotonic() - self._last > COMMIT_EVERY_S:
+            self.commit()
+
+    def commit(self) -> None:
+        """Commit what was taken."""
+        self._last = time.monotonic()
+        rows, self._rows = self._rows, {}
+        base = replace(self.snapshot, removed=self._removed)
+        new = self.snapshot
+        if rows:
+            bundle = write_bundle(self._files, {"locations": to_arrow("locations", rows.values())})
+            new = merged(self._files, new.with_bundle(*bundle, homes(new, self._files, "locations", rows)))
+        self.snapshot = commit(self._files, base, new)
+        self._removed = self.snapshot.removed
+        for id_, row in rows.items():
+            if row["status"] == "ok":
+                forget(self.keeping.folder, id_)
+
+    def _keep(self, path: Path, sha256: str) -> None:
+        """Store a fetched file, unless something of it was taken down, which it would still show."""
+        source_id = crawl.source_id(sha256)
+        if source_id not in self._removed:
+            self._files.create_from(media_path("sources", source_id), path)
+        path.unlink(missing_ok=True)
+
+
+def _row(known: Known, outcome: Outcome) -> Row | None:
+    """The row of a place; None where its content was taken down."""
+    place = known.place
+    said = {
+        "id": crawl.location_id(place.uri),
         "uri": place.uri,
         "licence": place.licence,
         "consent": place.consent,
         "extra": json.dumps(place.extra, sort_keys=True) if place.extra else None,
     }
-    scheme = place.uri.partition("://")[0] if place.path is None else "file"
-    fingerprint = stage_digest("crawl", crawl.VERSION)
-    about = About(backend=f"{scheme}/{crawl.VERSION}", fingerprint=fingerprint, seconds=0.0)
-    if isinstance(outcome, Unwanted):
-        batches.drop(id_, crawl.version_id(place.uri, outcome.etag) if outcome.etag else None)
-    elif isinstance(outcome, Fetched):
-        row |= {"source_id": crawl.source_id(outcome.sha256), "etag": outcome.etag}
-        batches.add(completed(row | {"media_sha256": outcome.sha256 if outcome.kept else None}, **about))
-    elif looked.row is not None:
-        batches.add(completed(row | {name: looked.row[name] for name in _OF_CONTENT}, **about))
-    elif isinstance(outcome, Failed):
-        batches.add(row | unmeasured(id_, outcome.error, **about) | {"attempt": outcome.attempts})
+    if isinstance(outcome, Fetched):
+        of_content = {
+            "source_id": crawl.source_id(outcome.sha256),
+            "etag": outcome.etag or NO_VERSION,
+            "bytes": outcome.bytes,
+        }
+        return completed({**said, **of_content}, **ABOUT)
+    if isinstance(outcome, Unchanged) or (isinstance(outcome, Failed) and known.fetched):
+        return completed({**said, **{name: known.row[name] for name in ("source_id", "etag", "bytes")}}, **ABOUT)
+    if isinstance(outcome, Failed):
+        return {**unmeasured(str(said["id"]), outcome.error, **ABOUT), **said, "attempt": outcome.attempts}
+    return None
 
 
-_OF_CONTENT = ("source_id", "etag", "media_sha256")
+def _said(row: Row) -> dict[str, Any]:
+    return {name: row.get(name) for name in COLUMNS}
 
 
-def _looked_up(relations: Relations, places: Iterator[Place]) -> Iterator[Looked]:
-    """Places with their rows, many at a time."""
-    asked = "(SELECT unnest(?) AS id)"
-    query = f"SELECT id, {', '.join(_OF_CONTENT)} FROM locations JOIN {asked} USING (id) WHERE status = 'ok'"
-    while some := list(islice(places, LOOKED_UP_AT_ONCE)):
-        ids = [crawl.location_id(place.uri) for place in some]
-        found = relations.connection.execute(query, [ids]).fetchall()
-        rows = {id_: dict(zip(_OF_CONTENT, values, strict=True)) for id_, *values in found}
-        for id_, place in zip(ids, some, strict=True):
-            row = rows.get(id_)
-            yield Looked(place=place, etag=row["etag"] if row else "", row=row)
+def _looked_up(files: Files, snapshot: Snapshot, places: Iterator[Place]) -> Iterator[Known]:
+    """Each place with the version that is here, and its row."""
+    relations = Relations(files, snapshot)
+    while batch := list(islice(places, BATCH)):
+        ids = ", ".join(quoted(crawl.location_id(place.uri)) for place in batch)
+        query = f"SELECT {', '.join(COLUMNS)} FROM locations WHERE id IN ({ids})"
+        rows = {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in relations.connection.execute(query).fetchall()}
+        for place in batch:
+            row = rows.get(crawl.location_id(place.uri), {})
+            yield Known(place=place, etag=row["etag"] if row.get("status") == "ok" else "", row=row)
+
+
+def _failed(files: Files, snapshot: Snapshot) -> Iterator[Place]:
+    query = "SELECT uri, licence, consent, extra FROM locations WHERE status = 'failed' ORDER BY uri"
+    cursor = Relations(files, snapshot).connection.execute(query)
+    while rows := cursor.fetchmany(BATCH):
+        for uri, licence, consent, extra in rows:
+            path = None if "://" in uri else Path(uri)
+            yield Place(uri=uri, path=path, licence=licence, consent=consent, extra=json.loads(extra) if extra else {})
 
 
 def _outside(files: Files, places: Iterator[Place]) -> Iterator[Place]:
     """Places that do not lie inside the run itself."""
     run = files.local_path("")
+    inside = run.absolute() if run is not None else None
     for place in places:
-        inside = place.uri.startswith(f"{files.root}/") if run is None else _within(place.path, run.absolute())
-        if not inside:
+        local = inside is not None and place.path is not None and place.path.is_relative_to(inside)
+        if not local and not place.uri.startswith(f"{files.root}/"):
             yield place
-
-
-def _within(path: Path | None, folder: Path) -> bool:
-    return path is not None and path.is_relative_to(folder)
-
-
-def _failed(relations: Relations) -> Iterator[Place]:
-    query = "SELECT uri, licence, consent, extra FROM locations WHERE status = 'failed' ORDER BY uri"
-    for uri, licence, consent, extra in relations.connection.execute(query).fetchall():
-        path = None if "://" in uri else Path(uri)
-        yield Place(uri=uri, path=path, licence=licence, consent=consent, extra=json.loads(extra) if extra else {})
 
 
 def _without_lost(files: Files, snapshot: Snapshot) -> Snapshot:
     """Without sources that are found nowhere any more: another file lies in their place, and no licence is known."""
-    query = "SELECT DISTINCT source_id FROM locations WHERE status = 'ok'"
-    found = {source for (source,) in Relations(files, snapshot).connection.execute(query).fetchall()}
-    lost = {source for source in snapshot.parts.get("sources", {}) if source not in found}
-    parts = {
-        table: {group: paths for group, paths in groups.items() if group not in lost}
-        for table, groups in snapshot.parts.items()
-    }
-    return replace(snapshot, parts=parts)
-
-
-def sources_of(relations: Relations) -> Iterator[tuple[Source, bool]]:
-    """Every source that the run knows, once, by id, at the first place where it lies; False where none is as it was."""
-    query = """SELECT source_id, list(uri ORDER BY uri), list(etag ORDER BY uri), max(media_sha256) FROM locations
-               WHERE status = 'ok' GROUP BY source_id ORDER BY source_id"""
-    for source_id, uris, etags, sha256 in relations.connection.execute(query).fetchall():
-        places = [(Path(uri), etag) for uri, etag in zip(uris, etags, strict=True) if "://" not in uri]
-        unchanged = [path for path, etag in places if path.is_file() and crawl.etag_of(path) == etag]
-        copy = relations.files.local_path(media_path("sources", sha256)) if sha256 else None
-        if copy is not None and copy.is_file():
-            unchanged.append(copy)
-        path = [*unchanged, Path(uris[0])][0]
-        if unchanged or copy is not None or sha256 is None:
-            yield Source(id=source_id, path=path), bool(unchanged)
-        else:
-            yield Source(id=source_id, path=path, media_sha256=sha256), True
+    query = "SELECT id FROM ledger WHERE id NOT IN (SELECT source_id FROM locations WHERE source_id IS NOT NULL)"
+    lost = {source for (source,) in Relations(files, snapshot).connection.execute(query).fetchall()}
+    return snapshot.dropping(homes(snapshot, files, "ledger", lost)) if lost else snapshot

@@ -7,7 +7,6 @@ import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -16,11 +15,12 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from pipeline.config import CurateConfig
-from pipeline.engine.cut import CutPass
+from pipeline.engine.cut import CutPass, local_source
+from pipeline.engine.jobs import Job
+from pipeline.engine.pending import Committed
+from pipeline.engine.plan import Terms
 from pipeline.engine.unit import Unit
-from pipeline.stage import Source
 from pipeline.store.files import Files
-from pipeline.store.snapshots import Snapshot
 from schemas.errors import UserError
 
 OBJECT_STORE_BYTES = 256 * 2**20
@@ -90,13 +90,14 @@ def _check_reachable(address: str) -> None:
 
 class _CutActor:
     def __init__(self, root: str, config: dict[str, Any], session: str) -> None:
-        self._pass = CutPass(Files(root), CurateConfig.model_validate(config), session)
+        self._files = Files(root)
+        self._pass = CutPass(self._files, CurateConfig.model_validate(config), session)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
-        for text, terms in zip(batch["source"], batch["terms"], strict=True):
-            id_, path, sha256 = json.loads(str(text))
-            for unit in self._pass(Source(id=id_, path=Path(path), media_sha256=sha256), *json.loads(str(terms))):
-                yield {"unit": [json.dumps(unit.to_dict())]}
+        for id_, path, terms in zip(batch["id"], batch["path"], batch["terms"], strict=True):
+            with local_source(self._files, str(id_), str(path)) as source:
+                for unit in self._pass(source, *_opened(json.loads(str(terms)))):
+                    yield {"unit": [json.dumps(unit.to_dict())]}
 
 
 class _MeasureActor:
@@ -110,19 +111,24 @@ class _MeasureActor:
         return {"unit": [json.dumps(self._pass(unit).to_dict()) for unit in units]}
 
 
-def run_passes(root: str, config: CurateConfig, sources: Iterable[Source], snapshot: Snapshot) -> Iterator[Unit]:
-    """Measured units as they are done, in no particular order. Of the snapshot only retries and removals are read.
+def _opened(said: tuple[str, list[Any] | None]) -> tuple[Terms, Committed | None]:
+    terms, committed = said
+    before = Committed(terms=Terms.from_json(committed[0]), parts=committed[1]) if committed else None
+    return Terms.from_json(terms), before
+
+
+def _closed(job: Job) -> str:
+    before = (job.committed.terms.to_json(), dict(job.committed.parts)) if job.committed else None
+    return json.dumps([job.terms.to_json(), before])
+
+
+def run_passes(root: str, config: CurateConfig, jobs: Iterable[Job]) -> Iterator[Unit]:
+    """Measured units as they are done, in no particular order. The jobs are held in memory.
 
     A worker that dies is started again, and given its item again, as often as that happens: Ray Data's own default.
     What an item may do to its workers is bounded by the passes (see `attempts`).
     """
-    items = [
-        {
-            "source": json.dumps([source.id, str(source.path), source.media_sha256]),
-            "terms": json.dumps([snapshot.retries.get(source.id, {}), snapshot.removed.get(source.id, [])]),
-        }
-        for source in sources
-    ]
+    items = [{"id": job.source_id, "path": job.path, "terms": _closed(job)} for job in jobs]
     if not items:
         return
     raw = config.model_dump(mode="json")

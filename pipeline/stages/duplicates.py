@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pipeline.backends.signature import LOOKS_SIDE, MOVES_SIDE, Signature, distance, read_signature
 from pipeline.stage import Row
@@ -115,6 +113,9 @@ def _hashes(looks: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def _labels(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     rows, columns = np.array(list(edges), dtype=np.int64).reshape(-1, 2).T
     graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(count, count))
     return [int(label) for label in connected_components(graph, directed=False)[1]]

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -118,11 +118,14 @@ class Files:
         data: bytes = self._fs.cat_file(f"{self._base}/{path}")
         return data
 
-    def copy_to(self, path: str, target: Path) -> None:
-        """Copy the file to this disk, whole or not at all, without holding it in memory. Raises FileNotFoundError."""
-        beside = target.with_name(f"{target.name}.copying")
-        self._fs.get_file(f"{self._base}/{path}", str(beside))
-        beside.replace(target)
+    def fetch(self, path: str, target: Path) -> None:
+        """Copy the file to this disk, without reading it into memory. Raises FileNotFoundError."""
+        self._fs.get_file(f"{self._base}/{path}", str(target))
+
+    def open(self, path: str) -> IO[bytes]:
+        """The file, to read parts of it. Raises FileNotFoundError."""
+        file: IO[bytes] = self._fs.open(f"{self._base}/{path}", "rb")
+        return file
 
     def exists(self, path: str) -> bool:
         """Whether the file is there, whole."""
@@ -146,6 +149,16 @@ class Files:
         base = f"{self._base}/{folder}"
         for path in self._fs.find(base):
             yield f"{folder}/{path[len(base) + 1 :]}"
+
+    @property
+    def remote(self) -> fsspec.AbstractFileSystem | None:
+        """The file system, where it is not this disk."""
+        return None if self._local else self._fs
+
+    def address(self, path: str) -> str:
+        """The file's whole address: its path on this disk, or a URL of `remote`."""
+        full = f"{self._base}/{path}"
+        return full if self._local else str(self._fs.unstrip_protocol(full))
 
     def local_path(self, path: str) -> Path | None:
         """Where the file lies on this disk, or None where the run is elsewhere."""

@@ -1,4 +1,7 @@
-"""Media of a run, stored by the hash of their bytes, so that equal media are stored once and none is overwritten."""
+"""Media of a run, stored by the hash of their bytes, so that equal media are stored once and none is overwritten.
+
+Sources that were fetched from elsewhere are named by their id, which is the beginning of their hash.
+"""
 
 import hashlib
 from pathlib import Path
@@ -27,12 +30,6 @@ def put_media(files: Files, kind: str, data: bytes) -> str:
     return sha256
 
 
-def keep_media(files: Files, kind: str, sha256: str, path: Path) -> None:
-    """Store a file, which is gone from its place afterwards. Its SHA-256 is the caller's word."""
-    files.create_from(media_path(kind, sha256), path)
-    path.unlink(missing_ok=True)
-
-
 def get_media(files: Files, kind: str, sha256: str) -> bytes:
     """The bytes of a medium. Raises FileNotFoundError."""
     return files.read(media_path(kind, sha256))
@@ -45,5 +42,5 @@ def local_media(files: Files, kind: str, sha256: str, folder: Path) -> Path:
         return path
     copy = folder / f"{sha256}{SUFFIX[kind]}"
     if not copy.exists():
-        files.copy_to(media_path(kind, sha256), copy)
+        files.fetch(media_path(kind, sha256), copy)
     return copy

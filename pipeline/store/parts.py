@@ -12,6 +12,9 @@ from schemas.tables import TABLES, check_version
 
 Row = dict[str, Any]
 
+GROUP_ROWS = 16_384
+"""Rows of a Parquet row group."""
+
 
 def part_path(table: str, fingerprint: str, digest: str) -> str:
     """Where the rows of a table lie that a stage of this fingerprint computed from inputs of this digest."""
@@ -42,15 +45,7 @@ def write_table(files: Files, path: str, table: pa.Table) -> None:
 
 
 def read_part(files: Files, path: str) -> pa.Table:
-    """A part's rows; columns that an older version did not have are NULL. Raises UserError where a newer wrote it."""
+    """A part's rows. Raises UserError where a newer version wrote it."""
     table = pq.read_table(pa.BufferReader(files.read(path)))
     check_version(table.schema, where=f"{files.root}/{path}")
-    for field in TABLES[table.schema.metadata[b"humo.table"].decode()].schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(len(table), field.type))
     return table
-
-
-def read_index(files: Files, path: str) -> pa.Table:
-    """The index of the shards that a commit names: where each kept clip lies."""
-    return pq.read_table(pa.BufferReader(files.read(path)))

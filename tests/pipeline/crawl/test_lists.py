@@ -3,7 +3,6 @@
 import csv
 import json
 import tracemalloc
-from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,11 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.crawl.lists import read_list
+from pipeline.crawl.place import Place
 from pipeline.crawl.places import find
 from pipeline.stages.crawl import CrawlConfig
 from schemas.errors import UserError
 
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1)
+
+
+def places(*inputs: str, **config: str) -> list[Place]:
+    return list(find(list(inputs), CrawlConfig(**config), scratch=Path("nowhere")))
 
 
 def test_parquet_carries_every_column(tmp_path: Path) -> None:
@@ -32,7 +36,7 @@ def test_parquet_carries_every_column(tmp_path: Path) -> None:
         }
     )
     pq.write_table(table, tmp_path / "list.parquet")
-    rows = list(find([str(tmp_path / "list.parquet")], CrawlConfig(licence="cc0", consent="asked")))
+    rows = places(str(tmp_path / "list.parquet"), licence="cc0", consent="asked")
     assert [(row.uri, row.path, row.licence, row.consent, row.extra) for row in rows] == [
         ("https://example.com/a.mp4", None, "cc-by", "asked", {"show": "news", "season": "3", "tags": '["x", "y"]'}),
         ("s3://bucket/b.mp4", None, "cc0", "yes", {}),
@@ -86,11 +90,11 @@ def test_a_long_list_is_never_in_memory(tmp_path: Path, suffix: str) -> None:
         head = "uri,licence\n" if suffix == "csv" else ""
         path.write_text(head + "".join((f"{r['uri']},cc0\n" if head else f"{r['uri']}\n") for r in rows))
     del rows
-    places = find([str(path)], CrawlConfig())
-    next(places)
+    found = find([str(path)], CrawlConfig(), scratch=tmp_path)
+    next(found)
     tracemalloc.start()
     try:
-        seen = 1 + sum(1 for _ in islice(places, None))
+        seen = 1 + sum(1 for _ in found)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -103,7 +107,7 @@ def test_a_row_names_files_here_and_one_that_is_missing_is_left_for_the_crawl_to
     for name in ("folder/b.mp4", "folder/a.mp4", "c.mp4"):
         (tmp_path / name).touch()
     (tmp_path / "list.txt").write_text(f"folder\nc.mp4\nfile://{tmp_path}/c.mp4\nmissing.mp4\nftp://host/x.mp4\n")
-    rows = list(find([str(tmp_path / "list.txt")], CrawlConfig()))
+    rows = places(str(tmp_path / "list.txt"))
     here = [f"{tmp_path}/{name}" for name in ("folder/a.mp4", "folder/b.mp4", "c.mp4", "c.mp4", "missing.mp4")]
     assert [row.uri for row in rows] == [*here, "ftp://host/x.mp4"]
     assert [row.path and str(row.path) for row in rows] == [*here, None]
