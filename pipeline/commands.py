@@ -50,7 +50,7 @@ def curate(
 ) -> None:
     """Curate footage into shards; again with more inputs adds them, and only what is missing is computed."""
     from pipeline.engine.run_file import resolve
-    from pipeline.engine.takedown import refuse_unfinished
+    from pipeline.engine.state import refuse_unfinished
     from pipeline.store.files import Files
     from pipeline.store.snapshots import latest
     from pipeline.store.writer import writing
@@ -108,7 +108,7 @@ def decide(
     from pipeline.console import console, print_funnel, print_json
     from pipeline.engine.decide_again import decide_again
     from pipeline.engine.run_file import resolve
-    from pipeline.engine.takedown import refuse_stale
+    from pipeline.engine.state import refuse_stale
 
     files, snapshot, before = open_run(run)
     refuse_stale(files, snapshot, before)
@@ -131,7 +131,7 @@ def pack(run: Run) -> None:
     """Write shards and the manifest from the decisions."""
     from pipeline.console import console
     from pipeline.engine.sets import pack_into
-    from pipeline.engine.takedown import refuse_stale
+    from pipeline.engine.state import refuse_stale
     from pipeline.pack.manifest import newest_manifest
     from pipeline.store.snapshots import commit
     from pipeline.store.writer import writing

@@ -3,15 +3,17 @@
 import json
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipeline.decide.funnel import Funnel
-from pipeline.diff import Diff
-from pipeline.status import Status
+if TYPE_CHECKING:
+    # Each command imports what it needs, and does not wait for what the others need.
+    from pipeline.decide.funnel import Funnel
+    from pipeline.diff import Diff
+    from pipeline.status import Status
 
 LINE_EVERY_S = 10.0
 
@@ -52,7 +54,7 @@ def print_json(facts: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(facts, indent=1, default=str) + "\n")
 
 
-def print_funnel(found: Funnel) -> None:
+def print_funnel(found: "Funnel") -> None:
     """The funnel as a table: what each rule left over."""
     table = Table(title="Funnel", title_justify="left")
     table.add_column("step")
@@ -77,7 +79,7 @@ def print_funnel(found: Funnel) -> None:
         )
 
 
-def print_status(found: Status) -> None:
+def print_status(found: "Status") -> None:
     """Tables, counts, decodes, cost, and what a re-run would do."""
     table = Table(title=f"{found.run}, snapshot {found.snapshot}", title_justify="left")
     table.add_column("table")
@@ -99,7 +101,7 @@ def print_status(found: Status) -> None:
         console.print(f"failed: {line}", markup=False)
 
 
-def print_diff(found: Diff) -> None:
+def print_diff(found: "Diff") -> None:
     """Counts by table, the first ids of each kind, and the options that differ."""
     for name, (one, other) in found.options.items():
         console.print(f"{name}: {one} -> {other}", markup=False)

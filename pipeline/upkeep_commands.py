@@ -68,7 +68,7 @@ def clean(
     from pipeline.console import console
     from pipeline.engine.clean import leftovers
     from pipeline.engine.fetching import sweep_fetching
-    from pipeline.engine.takedown import refuse_unfinished
+    from pipeline.engine.state import refuse_unfinished
     from pipeline.store.snapshots import latest
     from pipeline.store.writer import writing
 

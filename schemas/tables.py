@@ -185,6 +185,8 @@ _TABLES = [
             size=pa.float32(),
             sharpness=pa.float32(),
             differs=pa.struct([("pose_deg", pa.float32()), ("light", pa.float32()), ("look", pa.float32())]),
+            # The three of them in one number, 0 to 1.
+            difference=pa.float32(),
             file=pa.string(),
         ),
     ),

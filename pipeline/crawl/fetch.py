@@ -16,15 +16,11 @@ from pipeline.crawl.place import Place
 from pipeline.crawl.storage import fetch_storage
 from pipeline.crawl.web import SCHEMES, Web
 from pipeline.crawl.wish import Ended, Wish
-from pipeline.stages.crawl import CrawlConfig, etag_of, location_id
+from pipeline.stages.crawl import NO_VERSION, CrawlConfig, etag_of, location_id
 
 LONGEST_BACKOFF_S = 60.0
 PROGRESS_BYTES = 2**20
 """A try that brought so much counts as none: a large file over a bad line needs many."""
-
-
-NO_VERSION = "none"
-"""The etag of a file of which the other side names no version. It is not fetched twice."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,19 +3,20 @@
 The tables are gone through a range of sources at a time, so that memory does not grow with the number of clips.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.decide.components import create_components
-from pipeline.decide.config import DecideConfig
+from pipeline.decide.config import Caps, DecideConfig
 from pipeline.decide.licences import create_uses
 from pipeline.decide.references import COLUMNS, references_query
-from pipeline.decide.surplus import create_surplus
+from pipeline.decide.surplus import create_copies, create_surplus
 from pipeline.decide.verdicts import parse_rules, verdicts_query
 from pipeline.store.parts import GROUP_ROWS
 from pipeline.store.relations import Relations
@@ -23,7 +24,9 @@ from schemas.tables import TABLES
 
 BACKEND = "rules/1"
 RANGE_CLIPS = 65_536
-"""Clips decided at a time."""
+"""Clips of a range."""
+AT_ONCE = 2
+"""Ranges at work at the same time: the queries have parts that one thread does alone."""
 
 
 def decide(
@@ -36,89 +39,94 @@ def decide(
     """
     rules = parse_rules(config)
     create_uses(relations)
-    create_components(relations, config.val_fraction)
-    about = {"backend": BACKEND, "fingerprint": fingerprint}
-    ranges = list(_ranges(relations))
-    connection = relations.connection
-    with (
-        _Writer(folder / "references", "references", about) as chosen,
-        _Writer(folder / "all", "decisions", about) as all_,
-    ):
-        for within in ranges:
+    create_components(relations, config.val_fraction, folder=folder)
+    create_copies(relations)
+    capped = config.caps != Caps()
+    contested = "true" if capped else "passed.id IN (SELECT id FROM copies)"
+
+    def decided(within: str) -> tuple[pa.Table, pa.Table]:
+        with relations.connection.cursor() as cursor:
             query = references_query(config.references, descriptor, within)
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE chosen_references AS {query}")
-            chosen.write(connection, f"SELECT {', '.join(COLUMNS)} FROM chosen_references ORDER BY id")
-            all_.write(connection, verdicts_query(rules, within))
-    connection.execute("DROP TABLE IF EXISTS chosen_references")
-    relations.show("provisional", folder / "all")
-    made = {"references": folder / "references", "decisions": folder / "all"}
-    if create_surplus(relations, config.caps):
-        made["decisions"] = folder / "decisions"
-        with _Writer(made["decisions"], "decisions", about) as decisions:
-            for within in ranges:
-                decisions.write(connection, _without_surplus(within))
+            cursor.execute(f"CREATE OR REPLACE TEMP TABLE chosen_references AS {query}")
+            chosen = cursor.execute(f"SELECT {', '.join(COLUMNS)} FROM chosen_references").to_arrow_table()
+            return chosen, cursor.execute(verdicts_query(rules, within, contested=contested)).to_arrow_table()
+
+    made = {"references": folder / "references", "decisions": folder / "decisions"}
+    about = {"backend": BACKEND, "fingerprint": fingerprint}
+    with (
+        _Writer(made["references"], "references", about) as references,
+        _Writer(made["decisions"], "decisions", about) as decisions,
+    ):
+        with _Writer(folder / "contested", "decisions", about) as waiting:
+            for chosen, rows in _in_turn(decided, _ranges(relations)):
+                references.write(chosen)
+                decisions.write(rows.filter(pc.invert(rows["contested"])))
+                waiting.write(rows.filter(rows["contested"]))
+        relations.show("contested", folder / "contested")
+        create_surplus(relations, config.caps)
+        for within in _ranges(relations):
+            decisions.write(relations.connection.execute(_without_surplus(within)).to_arrow_table())
     return made
 
 
+def _in_turn(
+    work: Callable[[str], tuple[pa.Table, pa.Table]], ranges: Iterable[str]
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The results in order; a few ranges are at work at the same time, and no more are held."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        running: deque[Future[tuple[pa.Table, pa.Table]]] = deque()
+        for within in ranges:
+            running.append(pool.submit(work, within))
+            if len(running) > AT_ONCE:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+
+
 def _without_surplus(within: str) -> str:
-    """SQL of the decisions of a range, surplus clips rejected. These failed no other rule of the subject tier."""
+    """SQL of the contested decisions of a range, the surplus rejected. These failed no other rule of their tier."""
     rule = "{'tier': 'subject', 'rule': surplus.rule, 'values': surplus.\"values\"}"
     return f"""SELECT decided.id, CASE WHEN surplus.id IS NULL THEN tier ELSE 'none' END AS tier,
                       CASE WHEN surplus.id IS NULL THEN outcome ELSE 'reject' END AS outcome, split, component,
                       CASE WHEN surplus.id IS NULL THEN failed_rules ELSE list_prepend({rule}, failed_rules) END
                           AS failed_rules, unknown_rules
-               FROM (SELECT * FROM provisional WHERE {within}) AS decided
-               LEFT JOIN (SELECT * FROM surplus WHERE {within}) AS surplus USING (id) ORDER BY decided.id"""
+               FROM (SELECT * FROM contested WHERE {within}) AS decided
+               LEFT JOIN (SELECT * FROM surplus WHERE {within}) AS surplus USING (id)"""
 
 
-def _ranges(relations: Relations) -> Iterator[str]:
+def _ranges(relations: Relations) -> list[str]:
     """Conditions on ids that part the clips, whole sources each. An id begins with its source."""
     rows = relations.connection.execute("SELECT id, clips FROM components ORDER BY id")
+    found: list[str] = []
     first, clips = "", 0
-    while found := rows.fetchmany(1000):
-        for source, count in found:
+    while some := rows.fetchmany(1000):
+        for source, count in some:
             if clips and clips + count > RANGE_CLIPS:
-                yield f"id >= '{first}' AND id < '{source}'"
+                found.append(f"id >= '{first}' AND id < '{source}'")
                 first, clips = source, 0
             clips += count
-    yield f"id >= '{first}'"
+    return [*found, f"id >= '{first}'"]
 
 
 class _Writer:
-    """Writes what queries give as the rows of a table, with the columns that every row has.
-
-    Writing has a thread of its own, so that the next rows are computed meanwhile; one batch waits at most.
-    """
+    """Writes rows to a file of a table, with the columns that every row has."""
 
     def __init__(self, path: Path, table: str, about: dict[str, str]) -> None:
         self._schema = TABLES[table].schema
         self._about = about
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
-        self._thread = ThreadPoolExecutor(max_workers=1)
-        self._written: Future[None] | None = None
 
     def __enter__(self) -> "_Writer":
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            if self._written is not None:
-                self._written.result()
-        finally:
-            self._thread.shutdown()
-            self._writer.close()
+        self._writer.close()
 
-    def write(self, connection: duckdb.DuckDBPyConnection, query: str) -> None:
-        """The rows that a query gives, some thousand at a time."""
-        for batch in connection.execute(query).to_arrow_reader(GROUP_ROWS):
-            if self._written is not None:
-                self._written.result()
-            self._written = self._thread.submit(self._write, batch)
-
-    def _write(self, batch: pa.RecordBatch) -> None:
+    def write(self, rows: pa.Table) -> None:
+        """Some rows more."""
         own = {"status": "ok", "attempt": 1, **self._about}
-        columns = {name: pa.repeat(value, batch.num_rows) for name, value in own.items()}
-        columns |= {name: batch.column(name) for name in batch.schema.names}
-        nothing = pa.nulls(batch.num_rows)
+        columns = {name: pa.repeat(value, rows.num_rows) for name, value in own.items()}
+        columns |= {name: rows[name] for name in rows.column_names}
+        nothing = pa.nulls(rows.num_rows)
         arrays = [columns.get(field.name, nothing).cast(field.type) for field in self._schema]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=GROUP_ROWS)

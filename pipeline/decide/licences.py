@@ -10,7 +10,7 @@ def create_uses(relations: Relations) -> None:
     ranks = " ".join(f"WHEN {quoted(name)} THEN {rank}" for rank, name in enumerate(LICENCES_FROM_STRICTEST))
     rank = f"CASE WHEN licence IS NULL THEN -2 ELSE CASE lower(licence) {ranks} ELSE -1 END END"
     relations.connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE uses AS
+        f"""CREATE OR REPLACE TABLE uses AS
             SELECT source_id AS id,
                    CASE WHEN bool_or(licence IS NULL) THEN NULL ELSE min_by(licence, ({rank}, licence)) END AS licence,
                    CASE WHEN bool_or(consent IS NULL) THEN NULL ELSE min(consent) END AS consent

@@ -15,30 +15,35 @@ def cap_rules(caps: Caps) -> list[str]:
     return [f"caps: at most {cap} of {what}" for what, cap in given.items() if cap is not None]
 
 
-def create_surplus(relations: Relations, caps: Caps) -> int:
-    """Make the table `surplus` (id, rule, values): clips kept in `provisional` that are too many. Returns how many."""
+def create_copies(relations: Relations) -> None:
+    """Make the table `copies` (id, group) of clips of which there are several."""
+    relations.connection.execute(
+        """CREATE OR REPLACE TABLE copies AS SELECT id, "group" FROM duplicates
+           WHERE "group" IN (SELECT DISTINCT "group" FROM duplicates WHERE id <> "group")"""
+    )
+
+
+def create_surplus(relations: Relations, caps: Caps) -> None:
+    """Make the table `surplus` (id, rule, values): clips of the view `contested` that are too many."""
     execute = relations.connection.execute
-    execute('CREATE OR REPLACE TEMP TABLE surplus (id VARCHAR, rule VARCHAR, "values" VARCHAR)')
+    execute('CREATE OR REPLACE TABLE surplus (id VARCHAR, rule VARCHAR, "values" VARCHAR)')
     # The higher tier first, then the sharper, then the smaller id.
     execute(
         """INSERT INTO surplus SELECT id, ?, 'kept copy = ' || best FROM (
-               SELECT duplicates.id, first_value(duplicates.id) OVER (PARTITION BY "group" ORDER BY
-                      provisional.tier <> 'sync', coalesce(quality.sharpness, 0) DESC, duplicates.id) AS best
-               FROM duplicates JOIN provisional USING (id) JOIN quality USING (id)
-               WHERE outcome = 'keep'
-                 AND "group" IN (SELECT DISTINCT "group" FROM duplicates WHERE duplicates.id <> "group"))
+               SELECT id, first_value(id) OVER (PARTITION BY "group" ORDER BY
+                      contested.tier <> 'sync', coalesce(quality.sharpness, 0) DESC, id) AS best
+               FROM copies JOIN contested USING (id) JOIN quality USING (id))
            WHERE id <> best""",
         [DUPLICATE_RULE],
     )
-    kept = """(SELECT id, tier, split_part(id, '_', 1) AS source FROM provisional
-               WHERE outcome = 'keep' AND id NOT IN (SELECT id FROM surplus))"""
+    kept = """(SELECT id, tier, split_part(id, '_', 1) AS source FROM contested
+               WHERE id NOT IN (SELECT id FROM surplus))"""
     if caps.source is not None:
         execute(_over(f"SELECT id, tier, source AS shared FROM {kept}"), ["a source", caps.source])
     if caps.identity is not None:
         of_people = f"""SELECT DISTINCT kept.id, tier, identity AS shared FROM {kept} AS kept
                         JOIN identities ON identities.clip_id = kept.id WHERE identity IS NOT NULL"""
         execute(_over(of_people), ["an identity", caps.identity])
-    return int(execute("SELECT count(*) FROM surplus").fetchall()[0][0])
 
 
 def _over(shared: str) -> str:

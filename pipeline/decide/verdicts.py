@@ -60,16 +60,17 @@ def _sample(table: str, name: str) -> str:
     return "[]::VARCHAR[]" if pa.types.is_list(type_) else "''::BLOB" if pa.types.is_binary(type_) else "''"
 
 
-def verdicts_query(rules: Rules, within: str) -> str:
+def verdicts_query(rules: Rules, within: str, *, contested: str = "false") -> str:
     """SQL of a row for every clip of a range: tier and outcome by the rules alone, and the rules that it failed.
 
     Reads the tables `chosen_references` and `uses`, and `components` for the split. `within`: condition on `id` that
-    holds for the rows of the range.
+    holds for the rows of the range. `contested`: condition on a clip that passes, of which there may be too many.
     """
     every = [("subject", rule) for rule in (*rules.subject, *NEEDED["subject"])]
     every += [("sync", rule) for rule in (*rules.sync, *NEEDED["sync"])]
     judged = ", ".join(f"{rule.sql} AS r{place}" for place, (_, rule) in enumerate(every))
-    seen = ", ".join(f"{_seen(rule)} AS v{place}" for place, (_, rule) in enumerate(every))
+    columns = sorted({name for _, rule in every for name in rule.columns})
+    seen = ", ".join(f'{column(name)} AS "{name}"' for name in columns)
     tables = " ".join(
         f'LEFT JOIN {_rows(table, within)} AS "{table}" ON "{table}".id = "clips".id' for table in CLIP_TABLES
     )
@@ -87,8 +88,9 @@ def verdicts_query(rules: Rules, within: str) -> str:
                    AS outcome,
                components.split, components.component,
                {_missed(every, "IS FALSE")} AS failed_rules,
-               {_missed(every, "IS NULL")} AS unknown_rules
-        FROM passed JOIN components ON components.id = passed.source_id ORDER BY passed.id"""
+               {_missed(every, "IS NULL")} AS unknown_rules,
+               subject_passed AND {contested} AS contested
+        FROM passed JOIN components ON components.id = passed.source_id"""
 
 
 def _rows(table: str, within: str) -> str:
@@ -97,9 +99,9 @@ def _rows(table: str, within: str) -> str:
 
 
 def _seen(rule: Rule) -> str:
-    """The values that a rule saw, as a decision shows them; only where it did not pass."""
-    shown = [f"'{name} = ' || coalesce(CAST({column(name)} AS VARCHAR), 'NULL')" for name in rule.columns]
-    return f"CASE WHEN ({rule.sql}) IS NOT TRUE THEN concat_ws(', ', {', '.join(shown)}) END"
+    """The values that a rule saw, as a decision shows them."""
+    shown = [f"'{name} = ' || coalesce(CAST(\"{name}\" AS VARCHAR), 'NULL')" for name in rule.columns]
+    return " || ', ' || ".join(shown)
 
 
 def _all(every: list[tuple[str, Rule]], tier: str) -> str:
@@ -113,7 +115,7 @@ def _any_false(every: list[tuple[str, Rule]]) -> str:
 def _missed(every: list[tuple[str, Rule]], how: str) -> str:
     """The rules of which that is true, in order; most clips have none, and cost nothing."""
     items = ", ".join(
-        f"CASE WHEN r{place} {how} THEN {{'tier': '{tier}', 'rule': {quoted(rule.text)}, 'values': v{place}}} END"
+        f"CASE WHEN r{place} {how} THEN {{'tier': '{tier}', 'rule': {quoted(rule.text)}, 'values': {_seen(rule)}}} END"
         for place, (tier, rule) in enumerate(every)
     )
     some = " OR ".join(f"r{place} {how}" for place in range(len(every)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.crawl.download import forget
-from pipeline.crawl.fetch import NO_VERSION, Asked, Failed, Fetched, Keeping, Outcome, Unchanged, Unwanted
+from pipeline.crawl.fetch import Asked, Failed, Fetched, Keeping, Outcome, Unchanged, Unwanted
 from pipeline.crawl.place import Place
 from pipeline.crawl.places import find
 from pipeline.crawl.window import fetch_all
@@ -20,7 +20,7 @@ from pipeline.engine.progress import Progress
 from pipeline.engine.rows import About, completed, unmeasured
 from pipeline.stage import Row
 from pipeline.stages import crawl
-from pipeline.stages.crawl import CrawlConfig
+from pipeline.stages.crawl import NO_VERSION, CrawlConfig
 from pipeline.store.bundles import homes, merged, write_bundle
 from pipeline.store.files import Files
 from pipeline.store.media import media_path

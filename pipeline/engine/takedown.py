@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import CurateConfig
-from pipeline.crawl.fetch import NO_VERSION
 from pipeline.engine import attempts
 from pipeline.engine.clean import leftovers
 from pipeline.engine.commits import with_sources
@@ -23,18 +22,14 @@ from pipeline.engine.fetching import sweep_fetching
 from pipeline.engine.pending import ledger, rows_of_sources
 from pipeline.engine.plan import Terms
 from pipeline.engine.removal import overlaps
-from pipeline.engine.sets import set_parts
-from pipeline.flow import SETS
+from pipeline.engine.state import UNFINISHED, refuse_stale, refuse_unfinished
 from pipeline.stage import Row
-from pipeline.stages.crawl import version_id
+from pipeline.stages.crawl import NO_VERSION, version_id
 from pipeline.store.bundles import homes, merged
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import ALL, Snapshot, commit
 from schemas.errors import UserError
-
-UNFINISHED = "takedowns/unfinished.json"
-"""There from before anything is removed until everything is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,20 +78,6 @@ def take_down(
     files.create(UNFINISHED, json.dumps(record).encode())
     removed = Removed(snapshot=new, sources=int(source is not None), clips=len(gone), files=0, copies=copies)
     return _finish(files, commit(files, snapshot, new), config, removed)
-
-
-def refuse_unfinished(files: Files) -> None:
-    """Raises UserError where a takedown was interrupted: what it was to remove may still lie in the run."""
-    if files.exists(UNFINISHED):
-        raise UserError(f"a takedown was interrupted; give 'humo takedown {files.root}' first, which ends it")
-
-
-def refuse_stale(files: Files, snapshot: Snapshot, config: CurateConfig) -> None:
-    """Raises UserError where set tables are not those of the committed rows, as after an interrupted curation."""
-    relations = Relations(files, snapshot)
-    for stage in SETS:
-        if any(snapshot.sets.get(table) != path for table, path in set_parts(stage, relations, config).items()):
-            raise UserError(f"a curation was interrupted; give 'humo curate --out {files.root}' first, which ends it")
 
 
 def _finish(files: Files, snapshot: Snapshot, config: CurateConfig, removed: Removed) -> Removed:

@@ -18,7 +18,7 @@ from pipeline.stage import Row
 from pipeline.stages.identities import embeddings
 from schemas.configuration import Configuration
 
-VERSION = 2
+VERSION = 3
 BACKEND = f"{vector_index.BACKEND}/{VERSION}"
 
 FACTS = (
@@ -28,6 +28,8 @@ FACTS = (
 """Columns of a track that are held in memory."""
 LIGHTNESS_BINS, COLOUR_BINS = 4, 12
 PICTURES_HELD = 4096
+FAR_DEG = 45.0
+"""Between two views of a head that count as altogether different."""
 
 
 class CandidatesConfig(Configuration):
@@ -123,6 +125,11 @@ def _search(
 def _row(track: Row, other: Row, rank: int, similarity: float, colours: Callable[[str], NDArray[np.float32]]) -> Row:
     path = reference_path(other["reference_sha256"])
     own = reference_path(track["reference_sha256"])
+    differs = {
+        "pose_deg": _apart(track["yaw_deg"], other["yaw_deg"]),
+        "light": _apart(track["luma"], other["luma"]),
+        "look": look_distance(colours(own), colours(path)),
+    }
     return {
         "id": f"{track['id']}_c{rank}",
         "clip_id": track["clip_id"],
@@ -135,13 +142,16 @@ def _row(track: Row, other: Row, rank: int, similarity: float, colours: Callable
         "box": other["reference_box"],
         "size": other["size"],
         "sharpness": other["sharpness"],
-        "differs": {
-            "pose_deg": _apart(track["yaw_deg"], other["yaw_deg"]),
-            "light": _apart(track["luma"], other["luma"]),
-            "look": look_distance(colours(own), colours(path)),
-        },
+        "differs": differs,
+        "difference": difference(differs),
         "file": path,
     }
+
+
+def difference(differs: dict[str, float | None]) -> float:
+    """How unlike two pictures are, 0 to 1: the mean over pose (45 degrees or more: 1), light and look; unknown is 0."""
+    pose = min((differs["pose_deg"] or 0.0) / FAR_DEG, 1.0)
+    return (pose + (differs["light"] or 0.0) + (differs["look"] or 0.0)) / 3
 
 
 def reference_path(sha256: str) -> str:

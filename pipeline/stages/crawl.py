@@ -10,6 +10,9 @@ from schemas.configuration import Configuration
 
 VERSION = 2
 
+NO_VERSION = "none"
+"""The etag of a file of which the other side names no version. It is not fetched twice."""
+
 LICENCES_FROM_STRICTEST = (
     "all-rights-reserved",
     "cc-by-nc-nd",

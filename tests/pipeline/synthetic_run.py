@@ -173,7 +173,7 @@ def _set_rows(files: Files, clips: list[FakeClip]) -> dict[str, list[dict[str, A
             picture = io.BytesIO()
             Image.new("RGB", (24, 24), (other.start_s * 7 % 256, 50, 90)).save(picture, "PNG")
             found = {
-                "id": f"{clip.key}_t0_0",
+                "id": f"{clip.key}_t0_c0",
                 "rank": 0,
                 "reference_clip_id": other.key,
                 "reference_track": 0,

@@ -127,27 +127,18 @@ def _draw_clip(draw: st.DrawFn, found: Tables, key: str, keys: list[str]) -> Non
         person = draw(st.sampled_from([None, "p_a", "p_b", "p_c"]))
         found["identities"].append({"id": f"{key}_t{track}", "clip_id": key, "track": track, "identity": person})
         for rank in range(draw(st.integers(0, 4))):
-            differs = draw(
-                st.sampled_from(
-                    [
-                        None,
-                        {"pose_deg": None, "light": 0.5, "look": 0.25},
-                        {"pose_deg": 90.0, "light": 0.0, "look": None},
-                    ]
-                )
-            )
             seen = {
                 "similarity": draw(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])),
                 "size": draw(st.sampled_from([0.125, 0.25])),
             }
             id_ = f"{key}_t{track}_c{rank}"
-            found["candidates"].append({"id": id_, "clip_id": key, "track": track, "differs": differs, **seen})
+            unlike = draw(st.sampled_from([None, 0.0, 0.25, 0.5]))
+            place = {"id": id_, "clip_id": key, "track": track, "rank": rank, "difference": unlike}
+            found["candidates"].append({**place, **seen})
 
 
 def score(row: Row) -> float:
-    differs = row["differs"] or {}
-    parts = [min((differs.get("pose_deg") or 0.0) / 45, 1), differs.get("light") or 0.0, differs.get("look") or 0.0]
-    return float(row["similarity"] * (1 + sum(parts) / 3))
+    return float(row["similarity"] * (1 + (row["difference"] or 0.0)))
 
 
 def references_of(found: Tables) -> dict[str, Row]:
