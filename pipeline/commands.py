@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from pipeline.store.files import Files
     from pipeline.store.snapshots import Snapshot
 
-Inputs = Annotated[list[str] | None, typer.Argument(help="Files, folders, globs, or lists (.txt, .csv, .jsonl)")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Files, folders, globs, http(s)://, s3://, gs://, or lists of these (.txt, .csv, .jsonl, .parquet)"
+    ),
+]
 Out = Annotated[str, typer.Option("--out", help="The run folder: a path or an fsspec address")]
 Run = Annotated[str, typer.Argument(help="The run folder")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="section.option=value, over the configuration")]
@@ -51,6 +56,7 @@ def curate(
     from pipeline.store.writer import writing
 
     files = Files(out)
+    files.check()
     resolved = resolve(files, _over(config, settings, {} if profile is None else {"profile": profile}))
     if not inputs and latest(files).number == 0:
         raise UserError("nothing to curate: name files, folders, globs or lists")
@@ -75,7 +81,7 @@ def curate_and_report(
     relations = Relations(files, outcome.snapshot)
     print_funnel(funnel(relations, config.decide))
     console.print(f"shards: {files.root}/shards/manifest.json")
-    _report_failures(relations, outcome.gone)
+    _report_failures(relations, outcome.gone, outcome.stale)
 
 
 def status(run: Run, as_json: Json = False) -> None:
@@ -222,19 +228,21 @@ def open_run(run: str) -> "tuple[Files, Snapshot, CurateConfig]":
     from pipeline.store.snapshots import latest
 
     files = Files(run)
+    files.check()
     snapshot = latest(files)
     if snapshot.number == 0:
         raise UserError(f"{run} is no run folder; 'humo curate INPUT --out {run}' makes one")
     return files, snapshot, resolve(files, {})
 
 
-def _report_failures(relations: Any, gone: list[str]) -> None:
+def _report_failures(relations: Any, gone: list[str], stale: list[str]) -> None:
     from pipeline.console import console
     from pipeline.status import failures
     from schemas.tables import TABLES
 
     lines = [
         *failures(relations, list(TABLES)),
+        *stale,
         *(f"the file is gone or was changed, give it as an input again: {path}" for path in gone),
     ]
     for line in lines:

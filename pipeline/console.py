@@ -43,7 +43,7 @@ class ProgressView:
         """Show that `done` of `total` are done."""
         if self._bar is not None:
             task = self._tasks.setdefault(stage, self._bar.add_task(stage, total=total))
-            self._bar.update(task, completed=done)
+            self._bar.update(task, completed=done, total=total)
         elif done == total or time.monotonic() - self._last > LINE_EVERY_S:
             self._last = time.monotonic()
             console.print(f"{stage}: {done} of {total}")

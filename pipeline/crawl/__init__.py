@@ -1,1 +1,1 @@
-"""Footage from anywhere: what inputs name, and how it is fetched."""
+"""Fetching what inputs name: files, lists, web addresses, object stores. Knows nothing of the store or of tables."""

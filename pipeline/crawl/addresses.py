@@ -5,13 +5,17 @@ something else the second time, and a redirect to the inside of a network, gain 
 """
 
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from pipeline.crawl.failure import FetchFailed
 
 AddressInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
 """As `socket.getaddrinfo` gives it: family, type, protocol, canonical name, (host, port, ...)."""
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -24,13 +28,41 @@ def is_public(address: str) -> bool:
     return all(one.is_global and not one.is_multicast for one in _meant(ip_address(address.partition("%")[0])))
 
 
-def _meant(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
+def socket_factory(private: bool | tuple[str, ...]) -> Callable[[AddressInfo], socket.socket]:
+    """What opens sockets to public addresses, and to private ones as far as they are allowed.
+
+    Args:
+        private: True for all of them, else the networks that are allowed.
+    """
+    networks = [] if isinstance(private, bool) else [ip_network(text, strict=False) for text in private]
+
+    def allowed(address: str) -> bool:
+        return private is True or is_public(address) or _inside(ip_address(address.partition("%")[0]), networks)
+
+    def opened(info: AddressInfo) -> socket.socket:
+        """Raises FetchFailed where the address is not allowed."""
+        family, type_, protocol, _, (host, *_) = info
+        if not allowed(str(host)):
+            raise FetchFailed(
+                "PrivateAddress",
+                f"leads to {host}, which is not on the public internet (crawl.private_addresses permits it)",
+            )
+        return socket.socket(family=family, type=type_, proto=protocol)
+
+    return opened
+
+
+def _inside(address: Address, networks: list[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _meant(address: Address) -> list[Address]:
     """The address, and those that a translator or tunnel would make of it."""
     if isinstance(address, IPv4Address):
         return [address]
     if address.ipv4_mapped is not None:
         return [address.ipv4_mapped]
-    inside: list[IPv4Address | IPv6Address] = [address]
+    inside: list[Address] = [address]
     if address.sixtofour is not None:
         inside.append(address.sixtofour)
     if address.teredo is not None:
@@ -38,13 +70,3 @@ def _meant(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address
     if address in NAT64:
         inside.append(IPv4Address(address.packed[-4:]))
     return inside
-
-
-def public_socket(info: AddressInfo) -> socket.socket:
-    """A socket for this address. Raises FetchFailed where the address is not public."""
-    family, type_, protocol, _, (host, *_) = info
-    if not is_public(str(host)):
-        raise FetchFailed(
-            "PrivateAddress", f"leads to {host}, which is not on the public internet (crawl.allow_private permits it)"
-        )
-    return socket.socket(family=family, type=type_, proto=protocol)

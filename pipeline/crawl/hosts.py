@@ -35,8 +35,6 @@ class Hosts:
                 yield
 
     def close_for(self, host: str, seconds: float) -> None:
-        """Begin no further download from this host for so long; LONGEST_WAIT_S at most, else the call does nothing."""
-        if seconds > LONGEST_WAIT_S:
-            return
-        if (one := self._hosts.get(host)) is not None:
+        """Begin no further download from this host for so long; does nothing for more than LONGEST_WAIT_S."""
+        if seconds <= LONGEST_WAIT_S and (one := self._hosts.get(host)) is not None:
             one.closed_until = max(one.closed_until, time.monotonic() + seconds)

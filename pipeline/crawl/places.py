@@ -3,16 +3,17 @@
 import os
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from glob import has_magic, iglob
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urljoin, urlsplit
 
 from fsspec.spec import AbstractFileSystem
 
 from pipeline.crawl.failure import FetchFailed
-from pipeline.crawl.fetch import fetch_list
 from pipeline.crawl.lists import SUFFIXES, Columns, read_list
+from pipeline.crawl.place import Place
+from pipeline.crawl.remote_list import fetch_list
 from pipeline.crawl.storage import open_storage
 from pipeline.crawl.web import SCHEMES
 from pipeline.stages.crawl import CrawlConfig
@@ -22,21 +23,6 @@ VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
 )
 """What is taken for footage inside a folder. A file that is named outright is taken whatever its suffix."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A place where footage may lie. `path`: where on this machine; None for one that is fetched.
-
-    `refusal`: why it is not even tried.
-    """
-
-    uri: str
-    path: Path | None = None
-    licence: str | None = None
-    consent: str | None = None
-    extra: dict[str, str] = field(default_factory=dict)
-    refusal: str | None = None
 
 
 def find(inputs: list[str], config: CrawlConfig, *, scratch: Path) -> Iterator[Place]:
@@ -58,8 +44,9 @@ def find(inputs: list[str], config: CrawlConfig, *, scratch: Path) -> Iterator[P
         if "://" not in text or text.startswith("file://"):
             yield from _local_input(_local(text), config)
         elif _suffix(text) in SUFFIXES:
-            rows = read_list(fetch_list(text, config, scratch), name=text)
-            yield from (_row_elsewhere(row, text, config) for row in rows)
+            with TemporaryDirectory(dir=scratch) as folder:
+                rows = read_list(fetch_list(text, config, Path(folder)), name=_path(text))
+                yield from (_row_elsewhere(row, text, config) for row in rows)
         elif _scheme(text) in SCHEMES:
             yield _place(text, None, {}, config)
         else:
@@ -101,7 +88,7 @@ def _row_elsewhere(row: Columns, name: str, config: CrawlConfig) -> Place:
     if "://" not in uri:
         uri = urljoin(name, uri) if _scheme(name) in SCHEMES else _beside(name, uri)
     if uri.startswith("file:"):
-        refusal = "a list that lies elsewhere cannot name files on this machine"
+        refusal = FetchFailed("BadAddress", "a list that lies elsewhere cannot name files on this machine")
         return _place(uri, None, row, config, refusal=refusal)
     return _place(uri, None, row, config)
 
@@ -116,20 +103,24 @@ def _beside(name: str, uri: str) -> str:
 
 def _storage_input(text: str, config: CrawlConfig) -> Iterator[Place]:
     try:
-        storage, path = open_storage(text, allow_private=config.allow_private)
+        storage, path = open_storage(text, any_host=config.private_addresses is True)
         if has_magic(path):
             paths = iter(sorted(storage.glob(path)))
         elif storage.isdir(path):
             paths = _walk(storage, path)
-        else:
+        elif storage.exists(path):
             paths = iter([path])
+        else:
+            raise UserError(f"there is nothing at {text}")
         found = False
         for one in paths:
             found = True
             yield _place(str(storage.unstrip_protocol(one)), None, {}, config)
     except FetchFailed as error:
         raise UserError(f"cannot read {text}: {error}") from error
-    except OSError as error:
+    except UserError:
+        raise
+    except Exception as error:  # Every file system has errors of its own: no credentials, no such bucket, no network.
         raise UserError(f"cannot list {text}: {type(error).__name__}: {error}") from error
     if not found:
         raise UserError(f"there is no video file at {text}")
@@ -165,7 +156,9 @@ def _below(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _place(uri: str, path: Path | None, row: Columns, config: CrawlConfig, *, refusal: str | None = None) -> Place:
+def _place(
+    uri: str, path: Path | None, row: Columns, config: CrawlConfig, *, refusal: FetchFailed | None = None
+) -> Place:
     return Place(
         uri=uri,
         path=path,
@@ -184,5 +177,9 @@ def _scheme(uri: str) -> str:
     return uri.partition("://")[0].lower()
 
 
+def _path(uri: str) -> str:
+    return urlsplit(uri).path if "://" in uri else uri
+
+
 def _suffix(uri: str) -> str:
-    return PurePosixPath(urlsplit(uri).path if "://" in uri else uri).suffix.lower()
+    return PurePosixPath(_path(uri)).suffix.lower()

@@ -1,6 +1,6 @@
 """A curation run from inputs to shards: crawl, pass over what is missing, decide, pack."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,6 +11,7 @@ from pipeline.engine.disk import DiskFull, check_room
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.jobs import Job, jobs, new_footage_bytes
 from pipeline.engine.locations import crawl_into
+from pipeline.engine.progress import Progress
 from pipeline.engine.redo import redo
 from pipeline.engine.run_file import write_run
 from pipeline.engine.sets import pack_into, run_set
@@ -23,18 +24,20 @@ from schemas.errors import WorkFailed
 WAVE = 4096
 """Sources given to Ray at a time: it holds a list of them."""
 
-Progress = Callable[[str, int, int], None]
-"""Told of (stage, done, of all) as work goes on."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run came to. `computed`: sources that had work to do."""
+    """What a run came to. `computed`: sources that had work to do.
+
+    `gone`: where sources lay that have work to do and are there no more. `stale`: places that could not be looked at
+    again, of which an earlier state is kept.
+    """
 
     snapshot: Snapshot
     sources: int
     computed: int
     gone: list[str]
+    stale: list[str]
 
 
 def curate(
@@ -50,13 +53,14 @@ def curate(
     files.sweep()
     files.sweep(attempts.FOLDER)
     base = latest(files)
-    snapshot = crawl_into(files, base, inputs, config.crawl, limit=limit) if inputs else base
+    stale: list[str] = []
+    snapshot = crawl_into(files, base, inputs, config.crawl, limit=limit, progress=progress, tell_stale=stale.append)
     write_run(files, config)
     relations = Relations(files, snapshot)
     known = relations.connection.execute("SELECT count(DISTINCT source_id) FROM locations").fetchall()[0][0]
     snapshot, computed, gone = _run_items(files, snapshot, config, address, progress)
     snapshot = run_sets(files, snapshot, config)
-    return Outcome(snapshot=snapshot, sources=known, computed=computed, gone=gone)
+    return Outcome(snapshot=snapshot, sources=known, computed=computed, gone=gone, stale=stale)
 
 
 def run_sets(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:

@@ -18,11 +18,13 @@ from pipeline.engine import attempts
 from pipeline.engine.clean import leftovers
 from pipeline.engine.commits import with_sources
 from pipeline.engine.curate import run_sets
+from pipeline.engine.fetching import sweep_fetching
 from pipeline.engine.pending import ledger, rows_of_sources
 from pipeline.engine.plan import Terms
 from pipeline.engine.removal import overlaps
 from pipeline.engine.state import UNFINISHED, refuse_stale, refuse_unfinished
 from pipeline.stage import Row
+from pipeline.stages.crawl import NO_VERSION, version_id
 from pipeline.store.bundles import homes, merged
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
@@ -84,6 +86,7 @@ def _finish(files: Files, snapshot: Snapshot, config: CurateConfig, removed: Rem
     new = run_sets(files, whole, config)
     files.sweep()
     files.sweep(attempts.FOLDER)
+    sweep_fetching(files)
     deleted = 0
     for path in [*leftovers(files, new, keep_manifests=1), *files.walk("report")]:
         files.remove(path)
@@ -122,11 +125,12 @@ def _copies(relations: Relations, gone: set[str]) -> list[str]:
 
 
 def _without_source(files: Files, snapshot: Snapshot, source: str) -> Snapshot:
-    query = "SELECT id FROM locations WHERE source_id = ?"
+    query = "SELECT id, uri, etag FROM locations WHERE source_id = ?"
     rows = Relations(files, snapshot).connection.execute(query, [source]).fetchall()
-    places = homes(snapshot, files, "locations", [id_ for (id_,) in rows])
+    places = homes(snapshot, files, "locations", [id_ for id_, _, _ in rows])
+    versions = {version_id(uri, etag): [ALL] for _, uri, etag in rows if etag != NO_VERSION}
     left = snapshot.dropping(homes(snapshot, files, "ledger", [source])).dropping(places)
-    return replace(left, removed={**snapshot.removed, source: [ALL]})
+    return replace(left, removed={**snapshot.removed, **versions, source: [ALL]})
 
 
 def _without_clips(files: Files, snapshot: Snapshot, clips: list[Row]) -> Snapshot:

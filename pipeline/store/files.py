@@ -5,10 +5,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+from schemas.errors import UserError
 
 TEMPORARY = ".tmp"
 """Folder of files still being written; nothing reads them, and `sweep` removes those that a kill left behind."""
@@ -20,11 +22,31 @@ class Files:
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
         # Others write too: a remembered listing would hide their files.
-        self._fs, self._base = fsspec.core.url_to_fs(self.root, use_listings_cache=False)
+        options: dict[str, Any] = {"use_listings_cache": False}
+        if self.root.startswith(("s3://", "s3a://")):
+            # Of each upload so many parts of 50 MB are in memory.
+            options["max_concurrency"] = 2
+        try:
+            self._fs, self._base = fsspec.core.url_to_fs(self.root, **options)
+        except (ImportError, ValueError) as error:
+            raise UserError(f"{root} cannot be opened: {error}") from error
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def __reduce__(self) -> tuple[type["Files"], tuple[str]]:
         return Files, (self.root,)
+
+    def check(self) -> None:
+        """Raises UserError where the run is elsewhere and nothing can be kept there."""
+        bucket = self._base.partition("/")[0]
+        try:
+            there = self._local or not bucket or self._fs.exists(bucket)
+        except PermissionError:
+            # Who may use a part of a bucket need not be allowed to look at all of it.
+            return
+        except Exception as error:  # Every file system has errors of its own: no credentials, no network.
+            raise UserError(f"{self.root} cannot be reached: {type(error).__name__}: {error}") from error
+        if not there:
+            raise UserError(f"{self.root} cannot be used: there is no {bucket}; make it first")
 
     def create(self, path: str, data: bytes) -> bool:
         """Write a file that does not exist yet. Returns False, and changes nothing, where it already does.

@@ -42,5 +42,5 @@ def local_media(files: Files, kind: str, sha256: str, folder: Path) -> Path:
         return path
     copy = folder / f"{sha256}{SUFFIX[kind]}"
     if not copy.exists():
-        copy.write_bytes(get_media(files, kind, sha256))
+        files.fetch(media_path(kind, sha256), copy)
     return copy

@@ -59,7 +59,7 @@ def test_an_input_that_names_nothing_is_one_clear_line(tmp_path: Path, missing: 
 
 
 def test_schemes_that_can_lead_anywhere_are_refused_by_name() -> None:
-    with pytest.raises(UserError, match="ftp://host/a.mp4.*allow_private"):
+    with pytest.raises(UserError, match="ftp://host/a.mp4.*private_addresses"):
         found("ftp://host/a.mp4")
 
 

@@ -1,5 +1,6 @@
 """A real S3 server on loopback: as a place of footage, and as a place of runs."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -124,7 +125,7 @@ def test_folders_globs_and_lists_on_s3(s3: Any, tmp_path: Path) -> None:
         (place.uri, place.licence) for place in find(["s3://footage/lists/all.jsonl"], CrawlConfig(), scratch=tmp_path)
     ]
     assert listed == [("s3://footage/in.mp4", None), ("s3://footage/tree/b.mp4", "cc0")]
-    with pytest.raises(UserError, match="there is no video file at s3://footage/none"):
+    with pytest.raises(UserError, match="there is nothing at s3://footage/none"):
         list(find(["s3://footage/none/"], CrawlConfig(), scratch=tmp_path))
 
 
@@ -148,6 +149,28 @@ def test_an_object_is_fetched_once_and_a_changed_one_again(s3: Any, tmp_path: Pa
     (job,) = jobs(Relations(files, after), fingerprints(CurateConfig()))
     assert job.there
     assert files.read(job.path) == b"changed"
+
+
+def test_a_bucket_that_is_not_there_is_one_line(s3: Any) -> None:
+    for arguments in (["s3://nowhere/a.mp4", "--out", "s3://runs/none"], ["a.mp4", "--out", "s3://nowhere/run"]):
+        done = humo("curate", *arguments)
+        assert (done.code, done.text.count("\n")) == (2, 1), done.text
+        assert "s3://nowhere" in done.text
+
+
+def test_a_run_on_s3_tries_failed_places_again(s3: Any, tmp_path: Path) -> None:
+    files = Files("s3://runs/again")
+    (tmp_path / "list.csv").write_text("uri,licence\ns3://footage/late.mp4,cc0\n")
+    crawl_into(files, latest(files), [str(tmp_path / "list.csv")], CrawlConfig(), limit=None)
+    query = "SELECT status, licence, source_id FROM locations"
+    assert Relations(files, latest(files)).connection.execute(query).fetchall() == [("failed", "cc0", None)]
+    s3.pipe_file("footage/late.mp4", b"content")
+    crawl_into(files, latest(files), [], CrawlConfig(), limit=None)
+    source_id = hashlib.sha256(b"content").hexdigest()[:16]
+    assert Relations(files, latest(files)).connection.execute(query).fetchall() == [("ok", "cc0", source_id)]
+    (job,) = jobs(Relations(files, latest(files)), fingerprints(CurateConfig()))
+    assert job.there
+    assert files.read(job.path) == b"content"
 
 
 @pytest.mark.slow
