@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.util.metrics import Counter
 
 from pipeline.config import CurateConfig
 from pipeline.engine.cut import CutPass, local_source
@@ -21,7 +22,7 @@ from pipeline.engine.disk import DiskFull
 from pipeline.engine.jobs import Job
 from pipeline.engine.pending import Committed
 from pipeline.engine.plan import Terms
-from pipeline.engine.unit import Unit
+from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
 from pipeline.store.files import Files
 from schemas.errors import UserError
 
@@ -90,15 +91,33 @@ def _check_reachable(address: str) -> None:
         raise UserError(f"there is no Ray cluster at {address}: {error}") from error
 
 
+class _Metrics:
+    """What a worker did, as counters of Ray, which its Prometheus endpoint shows: `humo_work` by kind.
+
+    Kinds are those of `Unit.work` (seconds and decodes by stage, deaths), and units, sources and failed sources.
+    """
+
+    def __init__(self) -> None:
+        self._work = Counter("humo_work", description="Work of a HuMo curation", tag_keys=("kind",))
+
+    def count(self, work: Mapping[str, float]) -> None:
+        for kind, amount in work.items():
+            if amount > 0:
+                self._work.inc(amount, {"kind": kind})
+
+
 class _CutActor:
     def __init__(self, root: str, config: dict[str, Any], session: str) -> None:
         self._files = Files(root)
+        self._metrics = _Metrics()
         self._pass = CutPass(self._files, CurateConfig.model_validate(config), session)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
         for id_, path, terms in zip(batch["id"], batch["path"], batch["terms"], strict=True):
             with local_source(self._files, str(id_), str(path)) as source:
                 for unit in self._pass(source, *_opened(json.loads(str(terms)))):
+                    last = unit.number == unit.of - 1
+                    self._metrics.count({**unit.work, "sources": last, "sources.failed": last and bool(unit.error)})
                     yield {"unit": [json.dumps(unit.to_dict())]}
 
 
@@ -106,11 +125,18 @@ class _MeasureActor:
     def __init__(self, root: str, config: dict[str, Any], session: str) -> None:
         from pipeline.engine.measure import MeasurePass
 
+        self._metrics = _Metrics()
         self._pass = MeasurePass(Files(root), CurateConfig.model_validate(config), session)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        units = [Unit(**json.loads(str(text))) for text in batch["unit"]]
-        return {"unit": [json.dumps(self._pass(unit).to_dict()) for unit in units]}
+        done = []
+        for text in batch["unit"]:
+            unit = Unit(**json.loads(str(text)))
+            measured = self._pass(unit)
+            new = {kind: amount - unit.work.get(kind, 0) for kind, amount in measured.work.items()}
+            self._metrics.count({**new, "units": 1, "clips": min(CLIPS_PER_UNIT, unit.clips - unit.start)})
+            done.append(json.dumps(measured.to_dict()))
+        return {"unit": done}
 
 
 def _opened(said: tuple[str, list[Any] | None]) -> tuple[Terms, Committed | None]:
