@@ -90,6 +90,8 @@ def print_status(found: "Status") -> None:
     console.print(table)
     decodes = ", ".join(f"{name} {count}" for name, count in found.decodes.items())
     console.print(f"decodes by pass: {decodes or 'none'}")
+    computed = ", ".join(f"{name} {count}" for name, count in found.computed.items())
+    console.print(f"computed by stage since the run began: {computed or 'nothing'}")
     seconds = ", ".join(f"{name} {amount:.1f}" for name, amount in found.seconds.items())
     console.print(f"processor seconds by stage: {seconds or 'none'}")
     if found.seconds_per_kept_hour is not None:

@@ -27,12 +27,14 @@ class TableStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Answers `humo status`. `redo`: stage -> what a re-run would compute again, and why."""
+    """Answers `humo status`. `computed`: stage -> for how many items (sources, clips, tracks, shards)
+    it computed something since the run began. `redo`: stage -> what a re-run would compute again, and why."""
 
     run: str
     snapshot: int
     tables: list[TableStatus]
     decodes: dict[str, int]
+    computed: dict[str, int]
     seconds: dict[str, float]
     kept_hours: float
     seconds_per_kept_hour: float | None
@@ -56,7 +58,8 @@ def status_of(files: Files, snapshot: Snapshot, config: CurateConfig) -> Status:
         run=files.root,
         snapshot=snapshot.number,
         tables=[_table(relations, name) for name in ["locations", *names]],
-        decodes={name.removeprefix("decodes."): int(n) for name, n in snapshot.work.items() if "decodes." in name},
+        computed=_counts(snapshot, "computed."),
+        decodes=_counts(snapshot, "decodes."),
         seconds={name: round(amount, 3) for name, amount in sorted(seconds.items())},
         kept_hours=float(kept),
         seconds_per_kept_hour=round(sum(seconds.values()) / kept, 1) if kept else None,
@@ -76,6 +79,10 @@ def failures(relations: Relations, tables: list[str]) -> list[str]:
         ).fetchall()
         lines.extend(f"{table} {id_}{f' ({uri})' if uri else ''}: {error}" for id_, error, uri in rows)
     return lines
+
+
+def _counts(snapshot: Snapshot, kind: str) -> dict[str, int]:
+    return {name.removeprefix(kind): int(n) for name, n in snapshot.work.items() if name.startswith(kind)}
 
 
 def _table(relations: Relations, name: str) -> TableStatus:

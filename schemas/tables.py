@@ -132,7 +132,16 @@ _TABLES = [
         name="duplicates",
         version=1,
         row="clip",
-        columns=_fields(group=pa.string(), is_duplicate=pa.bool_(), duplicate_of=pa.string(), distance=pa.float32()),
+        columns=_fields(
+            group=pa.string(),
+            is_duplicate=pa.bool_(),
+            duplicate_of=pa.string(),
+            distance=pa.float32(),
+            # What a later run need not compare again: the copies found, how far each is, and a digest of the signature.
+            copies=pa.list_(pa.string()),
+            apart=pa.list_(pa.float32()),
+            seen=pa.string(),
+        ),
     ),
     Table(
         name="faces",
@@ -167,7 +176,14 @@ _TABLES = [
         name="identities",
         version=1,
         row="track",
-        columns=_fields(clip_id=pa.string(), track=pa.int32(), identity=pa.string()),
+        columns=_fields(
+            clip_id=pa.string(),
+            track=pa.int32(),
+            identity=pa.string(),
+            # Tracks that are alike, directly or by way of others, and a digest of what was looked at of this one.
+            component=pa.string(),
+            seen=pa.string(),
+        ),
     ),
     Table(
         name="candidates",
@@ -188,6 +204,8 @@ _TABLES = [
             # The three of them in one number, 0 to 1.
             difference=pa.float32(),
             file=pa.string(),
+            # Digest of all that the candidates of this identity follow from.
+            inputs=pa.string(),
         ),
     ),
     Table(

@@ -91,6 +91,7 @@ class CutPass:
         rows: dict[str, list[Row]] = {"sources": [], "shots": []}
         about = {"backend": shots_stage.BACKEND, "fingerprint": self._fingerprints["shots"]}
         work.count("decodes.shots")
+        work.count("computed.shots")
         try:
             with self._attempt("shots", source, work), work.timed("shots"):
                 found = shots_stage.detect_shots(source, self._config.shots)
@@ -113,6 +114,7 @@ class CutPass:
         start = time.process_time()
         if shots:
             work.count("decodes.clips")
+            work.count("computed.clips")
             scratch = self._files.scratch()
             try:
                 with self._attempt("clips", source, work), work.timed("clips"):

@@ -129,6 +129,7 @@ class MeasurePass:
                 except Unmeasurable as error:
                     found = {stage.name: (error, 0.0) for stage in looking}
                 for name, (outcome, seconds) in found.items():
+                    task.work.count(f"computed.{name}")
                     outcomes[name].append((clip, outcome, seconds))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -149,6 +150,7 @@ class MeasurePass:
             except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
                 refuse_full(error)
                 outcome = error
+            task.work.count(f"computed.{stage.name}")
             outcomes.append((clip, outcome, time.process_time() - start))
         self._write(stage, outcomes, settled, task.paths)
 

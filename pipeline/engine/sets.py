@@ -12,13 +12,14 @@ from pipeline.engine.rows import About, completed
 from pipeline.flow import STAGE
 from pipeline.pack.card import write_card
 from pipeline.pack.pack import pack
-from pipeline.stage import Row
+from pipeline.stage import Row, SetRows
 from pipeline.stages import candidates, duplicates, identities
 from pipeline.store.bundles import write_rows
 from pipeline.store.files import Files
 from pipeline.store.parts import part_path, to_arrow, write_table
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot
+from schemas.tables import TABLES
 
 
 def set_parts(stage: str, relations: Relations, config: CurateConfig) -> dict[str, str]:
@@ -72,12 +73,12 @@ def run_set(stage: str, files: Files, snapshot: Snapshot, config: CurateConfig) 
         start = time.process_time()
         folder = files.scratch()
         try:
-            made = _compute(stage, relations, config, folder)
+            made, computed = _compute(stage, relations, config, folder)
             for table, path in paths.items():
                 files.create_from(path, made[table])
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        work[f"seconds.{stage}"] = time.process_time() - start
+        work = {f"seconds.{stage}": time.process_time() - start, f"computed.{stage}": computed}
     return snapshot.with_set(paths).with_work(work)
 
 
@@ -90,30 +91,43 @@ def pack_into(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapsho
     manifest, index = pack(files, snapshot, config.pack)
     write_table(files, paths["index"], index)
     write_card(files, Relations(files, snapshot), config, manifest)
-    return snapshot.with_set(paths).with_work({"seconds.pack": time.process_time() - start})
+    work = {"seconds.pack": time.process_time() - start, "computed.pack": len(manifest.shards)}
+    return snapshot.with_set(paths).with_work(work)
 
 
-def _compute(stage: str, relations: Relations, config: CurateConfig, folder: Path) -> dict[str, Path]:
-    """Table -> a file of its rows in `folder`."""
+def _compute(stage: str, relations: Relations, config: CurateConfig, folder: Path) -> tuple[dict[str, Path], int]:
+    """Table -> a file of its rows in `folder`, and for how many items something was computed."""
     fingerprint = fingerprints(config)[stage]
     if stage == "decide":
-        return decide(relations, config.decide, config.faces.descriptor, folder=folder, fingerprint=fingerprint)
+        made = decide(relations, config.decide, config.faces.descriptor, folder=folder, fingerprint=fingerprint)
+        return made, relations.connection.execute("SELECT count(*) FROM clips WHERE status = 'ok'").fetchall()[0][0]
     modules = {"duplicates": duplicates, "identities": identities, "candidates": candidates}
     about = About(backend=str(modules[stage].BACKEND), fingerprint=fingerprint, seconds=0.0)
     scratch = folder / "index"
     scratch.mkdir()
-    rows = to_arrow(stage, (completed(row, **about) for row in _find(stage, relations, config, scratch)))
+    found = _find(stage, relations, config, scratch, _before(stage, relations, fingerprint))
+    rows = to_arrow(stage, (completed(row, **about) for row in found.rows))
     write_rows(folder / stage, [rows], rows.schema)
-    return {stage: folder / stage}
+    return {stage: folder / stage}, found.computed
 
 
-def _find(stage: str, relations: Relations, config: CurateConfig, folder: Path) -> list[Row]:
+def _before(stage: str, relations: Relations, fingerprint: str) -> list[Row]:
+    """What the stage found for the state before, where it was the same code with the same options."""
+    path = relations.snapshot.sets.get(stage)
+    if path is None or path.split("/")[2] != fingerprint or not relations.files.exists(path):
+        return []
+    names = ["id", *(field.name for field in TABLES[stage].columns)]
+    return [row for part in relations.batches(stage) for row in part.select(names).to_pylist()]
+
+
+def _find(stage: str, relations: Relations, config: CurateConfig, folder: Path, before: list[Row]) -> SetRows:
     if stage == "duplicates":
-        return duplicates.find_duplicates(relations.arrow("quality").to_pylist(), config.duplicates)
+        rows = relations.arrow("quality").to_pylist()
+        return duplicates.find_duplicates(rows, config.duplicates, before=before)
     tracks = (part for part in relations.batches("tracks") if len(part))
     if stage == "identities":
         descriptor = config.faces.descriptor
-        return identities.cluster(tracks, descriptor=descriptor, folder=folder, config=config.identities)
+        return identities.cluster(tracks, descriptor=descriptor, folder=folder, config=config.identities, before=before)
     return candidates.retrieve(
         tracks,
         relations.arrow("identities").to_pylist(),
@@ -121,4 +135,5 @@ def _find(stage: str, relations: Relations, config: CurateConfig, folder: Path) 
         folder=folder,
         read=relations.files.read,
         config=config.candidates,
+        before=before,
     )
