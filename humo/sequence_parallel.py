@@ -1,10 +1,14 @@
-"""One video's tokens over several processes, for generation: Ulysses (arXiv 2309.14509) at the attention seam.
+"""One video's tokens over several processes: Ulysses (arXiv 2309.14509) at the attention seam.
 
 Every process holds the whole model and a run of consecutive tokens. Before self-attention the processes trade tokens
 for heads, so that each computes all tokens of its share of the heads; afterwards they trade back. Everything else works
 token by token. The keys and values of text and audio are on every process, and a run that begins or ends inside a frame
 looks up its tokens' frames. Heads and tokens that do not divide are filled up with zeros, whose results are dropped (as
 the official code fills 12 heads up to 16 for 8 processes).
+
+With gradients every process takes its fraction 1 / processes of the loss; the sum of the gradients over the processes
+is then that of the whole loss. What happens before and behind the blocks is computed by all, and counts that often;
+inside them each process counts its own tokens.
 """
 
 import os
@@ -46,7 +50,7 @@ def sequence_split(model: HuMoTransformer, group: dist.ProcessGroup) -> Iterator
     """Inside, the model's forward passes run on all processes of the group together, each with the same arguments.
 
     Latents, references and zero condition are those of the group's first process; every process gets the whole result.
-    Without gradients and without mask logits only: otherwise the pass raises ValueError.
+    Raises ValueError in a pass with gradients that has fewer tokens than would give each process one.
     """
     run = _Run(group)
     # Compiled blocks leave the exchange between processes alone.
@@ -55,6 +59,7 @@ def sequence_split(model: HuMoTransformer, group: dist.ProcessGroup) -> Iterator
     for index, block in enumerate(model.blocks):
         handles.append(block.register_forward_pre_hook(aside(run.enter_first if index == 0 else run.enter)))
     handles.append(model.blocks[-1].register_forward_hook(aside(run.leave_last)))
+    handles.append(model.mask_predictor.register_forward_hook(aside(run.leave_predictor)))
     attentions = [module for module in model.modules() if isinstance(module, (SelfAttention, AudioAttention))]
     routes = [module.route for module in attentions]
     for module in attentions:
@@ -76,8 +81,6 @@ class _Run:
         self.processes, self.rank = dist.get_world_size(group), dist.get_rank(group)
 
     def begin(self, model: HuMoTransformer, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
-        if torch.is_grad_enabled() or named.get("return_mask_logits"):
-            raise ValueError("a sequence is split without gradients and without mask logits only")
         latents, *rest = given
         # Processes whose inputs differed in a last digit could take different branches and wait for each other.
         latents = self._of_first(latents)
@@ -90,6 +93,9 @@ class _Run:
         self.length = -(-self.tokens // self.processes)
         self.start = min(self.rank * self.length, self.tokens)
         self.stop = min(self.start + self.length, self.tokens)
+        # A process without tokens would have no gradients, and the others would wait for them.
+        if torch.is_grad_enabled() and (self.processes - 1) * self.length >= self.tokens:
+            raise ValueError(f"{self.tokens} tokens do not go round {self.processes} processes")
         return (latents, *rest), named
 
     def enter_first(self, block: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -103,11 +109,10 @@ class _Run:
 
     def leave_last(self, block: Any, given: tuple[Any, ...], result: tuple[Any, ...]) -> tuple[Any, ...]:
         x_blc, *rest = result
-        batch, length, width = x_blc.shape
-        gathered = x_blc.new_empty(self.processes * batch, length, width)
-        dist.all_gather_single(gathered, x_blc.contiguous(), group=self.group)
-        whole = gathered.view(self.processes, batch, length, width).transpose(0, 1).flatten(1, 2)
-        return whole[:, : self.tokens], *rest
+        return self._whole(x_blc), *rest
+
+    def leave_predictor(self, predictor: Any, given: tuple[Any, ...], logits_bl: Tensor) -> Tensor:
+        return self._whole(logits_bl)
 
     def across_processes(self, kernel: Kernel, q_blhd: Tensor, k_blhd: Tensor, v_blhd: Tensor) -> Tensor:
         """All tokens of this process's heads; tokens for heads and back."""
@@ -137,14 +142,52 @@ class _Run:
         """This process's run of the tokens, filled up with zeros to the common length."""
         return pad(x_blc[:, self.start : self.stop], (0, 0, 0, self.length - (self.stop - self.start)))
 
+    def _whole(self, x_bl: Tensor) -> Tensor:
+        """All tokens, (batch, tokens, ...), from every process's own."""
+        whole: Tensor = _Gathered.apply(x_bl, self.group)  # type: ignore[no-untyped-call]
+        return whole.transpose(0, 1).flatten(1, 2)[:, : self.tokens]
+
     def _exchange(self, parts: Tensor) -> Tensor:
         """`parts[i]` goes to process i; the result's i-th part came from process i."""
-        parts = parts.contiguous()
-        received = torch.empty_like(parts)
-        dist.all_to_all_single(received, parts, group=self.group)
-        return received
+        exchanged: Tensor = _Exchanged.apply(parts, self.group)  # type: ignore[no-untyped-call]
+        return exchanged
 
     def _of_first(self, x: Tensor) -> Tensor:
         x = x.clone(memory_format=torch.contiguous_format)
         dist.broadcast(x, group=self.group, group_src=0)
         return x
+
+
+class _Exchanged(torch.autograd.Function):
+    """All to all; so are its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, parts: Tensor, group: dist.ProcessGroup) -> Tensor:
+        ctx.group = group
+        parts = parts.contiguous()
+        received = torch.empty_like(parts)
+        dist.all_to_all_single(received, parts, group=group)
+        return received
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        parts = gradients[0].contiguous()
+        received = torch.empty_like(parts)
+        dist.all_to_all_single(received, parts, group=ctx.group)
+        return received, None
+
+
+class _Gathered(torch.autograd.Function):
+    """Every process's tensor behind a new first axis. All go on alike, so this one's gradients are every one's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+        ctx.group = group
+        gathered = x.new_empty(dist.get_world_size(group) * x.shape[0], *x.shape[1:])
+        dist.all_gather_single(gathered, x.contiguous(), group=group)
+        return gathered.view(-1, *x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        processes, rank = dist.get_world_size(ctx.group), dist.get_rank(ctx.group)
+        return processes * gradients[0][rank], None

@@ -1,21 +1,32 @@
-"""Where a run can be taken up again: complete folders of safetensors and JSON, each there whole or not at all."""
+"""Where a run can be taken up again: folders that are there whole or not at all.
+
+Every process writes its own shards while training goes on (torch's distributed checkpoints, as safetensors, so that
+nothing is unpickled); any other number of processes can read them. A folder gets its final name when all have written
+and `state.json` stands beside the tensors.
+"""
 
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch import distributed as dist
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load as load_distributed
+from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from schemas.errors import UserError
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-_STATE, _WEIGHTS, _EMA, _OPTIMIZER = "state.json", "weights.safetensors", "ema.safetensors", "optimizer.safetensors"
+_STATE = "state.json"
+_PARTIAL = ".partial-"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+_STEPS = "optimizer.steps"
 
 
 @dataclass(frozen=True)
@@ -28,51 +39,70 @@ class RunIdentity:
     """The manifest's fingerprint."""
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A run after `step` steps. At the very start of a stage there is neither average nor optimizer."""
+class Checkpoints:
+    """The checkpoints of one run. Every process makes all the calls."""
 
-    step: int
-    weights: dict[str, Tensor]
-    ema: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
+    def __init__(self, folder: Path, *, keep: int, group: dist.ProcessGroup, first: bool) -> None:
+        self._folder, self._keep, self._group, self._first = folder, keep, group, first
+        self._pending: tuple[Path, Path, dict[str, Any], Future[Any]] | None = None
+        if first:
+            for left in folder.glob(f"{_PARTIAL}*"):
+                shutil.rmtree(left)
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Copy the tensors and write them in the background. The one before is waited for.
+
+        Args:
+            step: how many are done.
+            tensors: whole or sharded, by name.
+            facts: what else is to be known, as JSON; `identity` among it.
+        """
+        self.settle(wait=True)
+        final = self._folder / f"step-{step:08d}"
+        if final.exists():
+            return
+        partial = self._folder / f"{_PARTIAL}{step:08d}"
+        partial.mkdir(parents=True, exist_ok=True)
+        writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
+        written = async_save(dict(tensors), storage_writer=writer, process_group=self._group)
+        assert isinstance(written, Future)
+        self._pending = (partial, final, {"step": step, **facts}, written)
+
+    def settle(self, *, wait: bool) -> None:
+        """Give what is written its final name and drop all but the newest; with `wait`, wait until it is written."""
+        if self._pending is None or not (wait or self._pending[3].done()):
+            return
+        partial, final, facts, written = self._pending
+        written.result()
+        self._pending = None
+        if self._first:
+            # Its future is done only when all processes have written.
+            state = partial / _STATE
+            state.write_text(json.dumps(facts, indent=1) + "\n")
+            _flush(state)
+            partial.rename(final)
+            _flush(self._folder)
+            for old in complete(self._folder)[: -self._keep]:
+                shutil.rmtree(old)
+
+    def load(self, step: int, tensors: Mapping[str, Tensor]) -> None:
+        """Fill the tensors, whole or sharded in any way, from the checkpoint after `step` steps."""
+        reader = HuggingFaceStorageReader(str(self._folder / f"step-{step:08d}"))
+        load_distributed(dict(tensors), storage_reader=reader, process_group=self._group)
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, identity: RunIdentity, *, keep: int) -> Path:
-    """Write a checkpoint under its final name only when it is complete, then drop all but the newest `keep`."""
-    final = folder / f"step-{checkpoint.step:08d}"
-    if final.exists():
-        return final
-    partial = folder / f".partial-{checkpoint.step:08d}"
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    save_file(_plain(checkpoint.weights), partial / _WEIGHTS)
-    save_file(_plain(checkpoint.ema), partial / _EMA)
-    save_file(_plain(checkpoint.optimizer), partial / _OPTIMIZER)
-    (partial / _STATE).write_text(json.dumps({"step": checkpoint.step, **asdict(identity)}, indent=1) + "\n")
-    for file in sorted(partial.iterdir()):
-        _flush(file)
-    partial.rename(final)
-    _flush(folder)
-    for old in _complete(folder)[:-keep]:
-        shutil.rmtree(old)
-    return final
+def complete(folder: Path) -> list[Path]:
+    """The whole checkpoints of a run, the oldest first."""
+    return sorted(folder.glob("step-*")) if folder.is_dir() else []
 
 
-def load_newest(folder: Path, identity: RunIdentity) -> Checkpoint | None:
-    """The newest checkpoint, or None. Raises UserError with the difference if another run wrote it."""
-    complete = _complete(folder)
-    if not complete:
+def newest_state(folder: Path) -> dict[str, Any] | None:
+    """What the newest checkpoint's `state.json` holds, or None without any."""
+    found = complete(folder)
+    if not found:
         return None
-    state = json.loads((complete[-1] / _STATE).read_text())
-    refuse_difference(RunIdentity(meaning=state["meaning"], manifest=state["manifest"]), identity, where=complete[-1])
-    return Checkpoint(
-        step=state["step"],
-        weights=load_file(complete[-1] / _WEIGHTS),
-        ema=load_file(complete[-1] / _EMA),
-        optimizer=load_file(complete[-1] / _OPTIMIZER),
-    )
+    state: dict[str, Any] = json.loads((found[-1] / _STATE).read_text())
+    return state
 
 
 def refuse_difference(stored: RunIdentity, wanted: RunIdentity, *, where: Path) -> None:
@@ -81,39 +111,44 @@ def refuse_difference(stored: RunIdentity, wanted: RunIdentity, *, where: Path) 
     if stored.manifest != wanted.manifest:
         differences.append(f"the data: manifest {stored.manifest}, now {wanted.manifest}")
     if differences:
-        raise UserError(f"{where} is of another run: {'; '.join(differences)}. Use the same, or another --out")
+        raise UserError(
+            f"{where} is of another run: {'; '.join(differences)}. "
+            "Use the same, or another --out, or --accept-changes to go on with the new"
+        )
+
+
+def identity_facts(identity: RunIdentity) -> dict[str, Any]:
+    """As `state.json` and `run.json` hold it."""
+    return asdict(identity)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
-    """AdamW's state as named tensors. Parameters that never had a gradient have none."""
-    return {
-        f"{moment}.{name}": optimizer.state[parameter][moment]
-        for name, parameter in parameters.items()
-        if parameter in optimizer.state
+    """AdamW's state as named tensors, and in one the steps of each parameter, in order of names; 0 before the first."""
+    moments = {
+        f"optimizer.{moment}.{name}": optimizer.state[one][moment] if one in optimizer.state else torch.zeros_like(one)
+        for name, one in parameters.items()
         for moment in _MOMENTS
     }
+    steps = [float(optimizer.state[parameters[name]].get("step", 0)) for name in sorted(parameters)]
+    return {**moments, _STEPS: torch.tensor(steps)}
 
 
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter], tensors: dict[str, Tensor]
 ) -> None:
     """Put `optimizer_tensors` back."""
+    steps = dict(zip(sorted(parameters), tensors[_STEPS].tolist(), strict=True))
     names = {parameter: name for name, parameter in parameters.items()}
-    ordered = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    ordered = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
     state = {
-        number: {moment: tensors[f"{moment}.{names[parameter]}"] for moment in _MOMENTS}
-        for number, parameter in enumerate(ordered)
-        if f"step.{names[parameter]}" in tensors
+        number: {
+            "step": torch.tensor(steps[name]),
+            **{moment: tensors[f"optimizer.{moment}.{name}"] for moment in _MOMENTS},
+        }
+        for number, name in enumerate(ordered)
+        if steps[name]
     }
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _complete(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*")) if folder.is_dir() else []
-
-
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def _flush(path: Path) -> None:

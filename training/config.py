@@ -11,8 +11,10 @@ from schemas.errors import UserError
 
 SHIPPED = Path(__file__).with_name("configs")
 
-Group = Literal["self_attention", "audio", "mask_predictor", "reference_input", "other"]
-"""A part of the model that trains or rests as one. Which parameters belong to it is said by `humo.parameters`."""
+Group = Literal["self_attention", "audio", "mask_predictor", "reference_input", "new_inputs", "other"]
+"""A part of the model that trains or rests as one. Which parameters belong to it is said by `humo.parameters`, but for
+`new_inputs`: of the patch embedding of the form `channels`, the weights of the 20 channels that the base does not have.
+"""
 
 
 class Augmentation(Configuration):
@@ -25,6 +27,22 @@ class Augmentation(Configuration):
     colour: float = Field(default=0.1, ge=0, lt=1)
     """Brightness and contrast are each multiplied by a factor drawn evenly from 1 - colour to 1 + colour."""
 
+    @property
+    def varies(self) -> bool:
+        """Whether anything is left to chance."""
+        return self.flip > 0 or self.smallest_scale < 1 or self.colour > 0
+
+
+class Encoded(Configuration):
+    """What `humo encode` stores of a sample. Crops are then drawn once and for all; the rest is as without."""
+
+    windows: int = Field(default=1, ge=1)
+    """Of a clip longer than a training window, so many, evenly spread."""
+    variants: int = Field(default=4, ge=1)
+    """Of its references, the first as it is, the others augmented."""
+    half: bool = True
+    """In float16, half the size of float32."""
+
 
 class Data(Configuration):
     """What is read from the shards and how it becomes batches of one shape."""
@@ -36,19 +54,23 @@ class Data(Configuration):
     references: int = Field(default=1, ge=1)
     """At most so many reference images of a sample are used."""
     batch: int = Field(ge=1)
-    """Samples in a step, over all devices."""
+    """Samples in a step, over all processes."""
     hold_out: float = Field(default=0.1, ge=0, lt=1)
     """Share of the training split, by hash of the key, that is kept for the swap test and never trained on."""
     shuffle_window: int = Field(default=4, ge=1)
     """So many shards are shuffled together: more mixes better, fewer reads are closer together."""
     augmentation: Augmentation = Augmentation()
     """How reference images are varied."""
+    encoded: Encoded = Encoded()
+    """What `humo encode` stores."""
     workers: int = Field(default=1, ge=0)
     """Processes that read and decode ahead; 0 does it between the steps."""
     cache_mb: int = Field(default=512, ge=0)
     """Decoded samples that each of these processes keeps."""
-    verify: bool = True
-    """Compare every shard's SHA-256 with the manifest before the first step; otherwise only its size."""
+    verify: Literal["hashes", "sizes", "nothing"] = "hashes"
+    """What of every shard is compared with the manifest before the first step; a difference ends the run there."""
+    damaged: Literal["skip", "stop"] = "skip"
+    """A sample that cannot be used is left out, its place counting for nothing, and recorded; or it ends the run."""
 
     @field_validator("sizes")
     @classmethod
@@ -144,8 +166,54 @@ class Optimizer(Configuration):
     """Upper bound of the moving average's decay, which is (1 + n) / (10 + n) in a stage's early steps n."""
 
 
+class Trouble(Configuration):
+    """What happens to a step whose loss or gradient is no number, or whose gradient is far above the usual."""
+
+    policy: Literal["stop", "skip"] = "stop"
+    """`stop` ends the run with the samples' names; `skip` leaves the weights as they are, records them and goes on."""
+    spike: float = Field(default=0, ge=0)
+    """A gradient norm of so many times its running mean is trouble; 0 never."""
+    after: int = Field(default=100, ge=1)
+    """So many steps of a stage teach what is usual before any is judged by it."""
+    patience: int = Field(default=10, ge=0)
+    """More skipped steps in a row than this end the run all the same."""
+
+
+class Parallel(Configuration):
+    """How the work is spread over processes. Nothing here changes what is learned, but for rounding."""
+
+    micro_batch: int = Field(default=0, ge=0)
+    """Samples that pass the model at once in a process; its share of the batch is made of so many passes. 0: one."""
+    sequence: int = Field(default=1, ge=1)
+    """Processes that share each sample's tokens (Ulysses). Divides the model's heads."""
+    shard: int = Field(default=0, ge=0)
+    """Processes over which weights, averages and optimizer are sharded; 0: all. Fewer make copies (HSDP)."""
+    recompute: tuple[str, ...] = ()
+    """What the backward pass computes again instead of keeping it: `block`, or modules of a block by their names, for
+    example [cross_attn, audio_cross_attn_wrapper, ffn], which spares self-attention, most of the work."""
+    compile: bool = False
+    """Compile every block: minutes once, faster steps."""
+
+
+class Logging(Configuration):
+    """What is told beside the line of each step in `log.jsonl`."""
+
+    every: int = Field(default=10, ge=1)
+    """Steps between points in TensorBoard; each is a mean over them."""
+    peak_tflops: float = Field(default=0, ge=0)
+    """Of one device in the precision used, 10^12 operations a second, for MFU (H100, bfloat16: 989). 0: no MFU."""
+
+
 class Validation(Configuration):
-    """The swap test after training: is the loss lower with the right audio, and with the right reference?"""
+    """Held-out samples: their loss on fixed noise, videos made from them, and after training the swap test: is the
+    loss lower with the right audio, and with the right reference? All with the averaged weights."""
+
+    every: int = Field(default=0, ge=0)
+    """Steps between validation losses; 0 measures none."""
+    videos: int = Field(default=0, ge=0)
+    """So many held-out samples' captions, references and speech are made into videos at each of them."""
+    video_steps: int = Field(default=20, ge=1)
+    """Sampling steps of these videos."""
 
     samples: int = Field(default=64, ge=1)
     """At most so many held-out samples."""
@@ -160,7 +228,7 @@ class Validation(Configuration):
 
 
 class Checkpoints(Configuration):
-    """How often training can be taken up again."""
+    """How often training can be taken up again. A checkpoint is written while training goes on."""
 
     every: int = Field(default=100, ge=1)
     """Steps between checkpoints; there is always one at the end."""
@@ -177,14 +245,19 @@ class TrainingConfig(Configuration):
     """Where the model trains."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of torch; 0 leaves torch's own choice. Tiny models are fastest with few."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the matrix products. Weights, their gradients and all sums over processes are in float32 either way."""
     data: Data
     model: Model
     stages: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], Stage] = Field(min_length=1)
     """By name, in the order in which they run."""
     objective: Objective = Objective()
     optimizer: Optimizer = Optimizer()
+    trouble: Trouble = Trouble()
+    parallel: Parallel = Parallel()
     validation: Validation = Validation()
     checkpoints: Checkpoints = Checkpoints()
+    logging: Logging = Logging()
 
     @property
     def total_steps(self) -> int:
@@ -192,9 +265,10 @@ class TrainingConfig(Configuration):
         return sum(stage.steps for stage in self.stages.values())
 
     def meaning(self) -> dict[str, Any]:
-        """What the resulting weights depend on: all but how the work is spread, checked and stored."""
-        meaning = self.model_dump(mode="json", exclude={"threads", "validation", "checkpoints"})
-        for name in ("workers", "cache_mb", "verify"):
+        """What the resulting weights depend on: all but how the work is spread, watched and stored."""
+        aside = {"threads", "trouble", "parallel", "validation", "checkpoints", "logging"}
+        meaning = self.model_dump(mode="json", exclude=aside)
+        for name in ("workers", "cache_mb", "verify", "damaged"):
             del meaning["data"][name]
         meaning["stages"] = [{"name": name, **stage} for name, stage in meaning["stages"].items()]
         return meaning

@@ -1,6 +1,7 @@
 """Bytes of a sample to pixels, sound and boxes, each checked against what the index promises."""
 
 import io
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import av
@@ -75,7 +76,7 @@ def decode_clip(members: dict[str, bytes], row: IndexRow, bucket: Bucket) -> Cli
             decode_image(members[f"ref{number}.png"], height=2 * bucket.height, width=2 * bucket.width)
             for number in range(bucket.references)
         ),
-        faces=decode_faces(members["faces.json"], frames=row.frames),
+        faces=decode_faces(members["faces.json"], frames=row.frames, identities=row.identities),
     )
 
 
@@ -131,8 +132,8 @@ def decode_image(content: bytes, *, height: int, width: int) -> UInt8:
         raise DamagedSample(f"a reference image cannot be decoded: {error}") from error
 
 
-def decode_faces(content: bytes, *, frames: int) -> tuple[tuple[FaceBox, ...], ...]:
-    """The faces of every frame. Raises DamagedSample."""
+def decode_faces(content: bytes, *, frames: int, identities: Collection[str]) -> tuple[tuple[FaceBox, ...], ...]:
+    """The faces of every frame. Raises DamagedSample, also for somebody whom the index does not see in the clip."""
     try:
         file = _FaceFile.model_validate_json(content)
     except ValidationError as error:
@@ -140,6 +141,9 @@ def decode_faces(content: bytes, *, frames: int) -> tuple[tuple[FaceBox, ...], .
         raise DamagedSample(f"faces.json: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     if len(file.frames) != frames:
         raise DamagedSample(f"faces.json has {len(file.frames)} frames, the index says {frames}")
+    named = {face.identity for boxes in file.frames for face in boxes} - {None}
+    if strangers := sorted(str(name) for name in named - set(identities)):
+        raise DamagedSample(f"faces.json is of another clip: the index does not know {strangers[0]} in this one")
     return tuple(tuple(boxes) for boxes in file.frames)
 
 

@@ -1,20 +1,20 @@
 """A batch of pixels, sound and words through the frozen encoders to what the model takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from humo.checkpoints import Model
-from humo.conditions.audio import audio_windows, null_audio
+from humo.conditions.audio import WINDOW, audio_windows
 from humo.conditions.reference import null_reference, zero_condition
 from humo.conditions.text import clean_text
-from humo.encoders import latent_frames
-from training.loader import Batch
+from humo.encoders import SAMPLES_PER_FRAME, latent_frames
+from training.batch import Batch, FeatureBatch, PixelBatch
+from training.features import NULL_TEXT, null_name
 
 _KEPT_CAPTIONS = 4096
 
@@ -50,11 +50,19 @@ class EncodedBatch:
 
 
 class BatchEncoder:
-    """The three frozen encoders and the official nulls. Texts are encoded once and kept."""
+    """The three frozen encoders and the official nulls. Texts are encoded once and kept.
 
-    def __init__(self, model: Model, device: torch.device) -> None:
-        self._form, self._device = model.transformer.form, device
+    Args:
+        model: whose encoders these are.
+        device: where their results go.
+        nulls: for batches that were encoded before: `training.features.read_nulls`.
+    """
+
+    def __init__(self, model: Model, device: torch.device, nulls: Mapping[str, Tensor] | None = None) -> None:
+        self._form, self._device, self._nulls = model.transformer.form, device, nulls
         self._audio, self._codec = model.audio_encoder, model.codec
+        sizes = model.transformer.config
+        self._audio_shape = (WINDOW, int(sizes["audio_groups"]), int(sizes["audio_dim"]))
         self._text: Callable[[str], Tensor] = lru_cache(maxsize=_KEPT_CAPTIONS)(
             lambda caption: model.text_encoder.encode([clean_text(caption)])[0]
         )
@@ -62,14 +70,23 @@ class BatchEncoder:
 
     def encode(self, batch: Batch, *, with_audio: bool = True) -> EncodedBatch:
         """Everything of a batch. Without audio the model's audio layers will be switched off."""
-        captions = [caption if has else "" for caption, has in zip(batch.captions, batch.has_text_b, strict=True)]
+        zero = self.zero(batch)
+        if isinstance(batch, PixelBatch):
+            clean, texts = self.video(batch.video_bfhwc), self._captions(batch)
+            reference = self.pictures(batch.references_brhwc)
+        else:
+            assert isinstance(batch, FeatureBatch)
+            clean, texts = batch.latents_bcthw.to(self._device), self._stored_texts(batch)
+            reference = batch.reference_bcrhw.to(self._device)
+        null = null_reference(reference, form=self._form, zero_condition_bcthw=zero)
+        has_image = batch.has_image_b.to(self._device).view(-1, 1, 1, 1, 1)
         return EncodedBatch(
-            clean_bcthw=self.video(batch.video_bfhwc),
+            clean_bcthw=clean,
             conditions=Conditions(
-                text_bld=self.text(captions),
+                text_bld=padded(texts).to(self._device),
                 audio_btwgc=self.audio(batch) if with_audio else None,
-                reference_bcrhw=self.references(batch),
-                zero_bcthw=self.zero(batch),
+                reference_bcrhw=torch.where(has_image, reference, null),
+                zero_bcthw=zero,
             ),
             noise_bcthw=batch.noise_bcthw.to(self._device),
             time_b=batch.time_b.to(self._device),
@@ -81,44 +98,62 @@ class BatchEncoder:
         """uint8 frames to latents (B, 16, T, h, w)."""
         return self._codec.encode(_pixels(video_bfhwc, self._device))
 
-    def references(self, batch: Batch) -> Tensor:
-        """The pictures, each encoded alone, as latents (B, 16, R, h, w); the null where they were dropped."""
-        samples, references = batch.references_brhwc.shape[:2]
-        alone = _pixels(batch.references_brhwc.flatten(0, 1)[:, None], self._device)
+    def pictures(self, references_brhwc: Tensor) -> Tensor:
+        """The references, each encoded alone, as latents (B, 16, R, h, w)."""
+        alone = _pixels(references_brhwc.flatten(0, 1)[:, None], self._device)
         latents = self._codec.encode(alone)[:, :, 0]
-        latents = latents.view(samples, references, *latents.shape[1:]).transpose(1, 2)
-        null = null_reference(latents, form=self._form, zero_condition_bcthw=self.zero(batch))
-        return torch.where(batch.has_image_b.to(self._device).view(-1, 1, 1, 1, 1), latents, null)
+        return latents.view(*references_brhwc.shape[:2], *latents.shape[1:]).transpose(1, 2)
 
-    def text(self, captions: list[str]) -> Tensor:
-        """(B, longest, channels), shorter ones padded with zeros."""
-        encoded = [self._text(caption) for caption in captions]
-        longest = max(len(tokens) for tokens in encoded)
-        return torch.stack([functional.pad(tokens, (0, 0, 0, longest - len(tokens))) for tokens in encoded]).to(
-            self._device
-        )
+    def text(self, caption: str) -> Tensor:
+        """(tokens, channels)."""
+        return self._text(caption)
+
+    def sound(self, waveform_s: Tensor, frames: int) -> Tensor:
+        """Features (frames, groups, channels)."""
+        return self._audio.encode(waveform_s.numpy(), frames)
 
     def audio(self, batch: Batch) -> Tensor:
-        """The windows' sound as audio windows (B, T, 8, groups, channels); the null where there is none."""
-        frames = batch.video_bfhwc.shape[1]
-        silent = np.zeros(0, np.float32)
+        """Audio windows (B, T, 8, groups, channels); the null where there is none."""
+        frames = batch.waveform_bs.shape[1] // SAMPLES_PER_FRAME
+        length = latent_frames(frames)
         windows = []
-        for waveform, has in zip(batch.waveform_bs, batch.has_audio_b, strict=True):
-            features = self._audio.encode(waveform.numpy() if has else silent, frames)
-            heard = audio_windows(features, latent_frames(frames))
-            windows.append(heard if has else null_audio(heard))
-        return torch.stack(windows).to(self._device)
+        for place, has in enumerate(batch.has_audio_b.tolist()):
+            if not has:
+                windows.append(torch.zeros(length, *self._audio_shape))
+            elif isinstance(batch, FeatureBatch):
+                windows.append(audio_windows(batch.audio_bfgc[place], length))
+            else:
+                windows.append(audio_windows(self.sound(batch.waveform_bs[place], frames), length))
+        return torch.stack([window.to(self._device) for window in windows])
 
     def zero(self, batch: Batch) -> Tensor | None:
         """In the form `channels` the zero condition of the batch's shape."""
         if self._form != "channels":
             return None
-        samples, frames, height, width, _ = batch.video_bfhwc.shape
-        references = batch.references_brhwc.shape[1]
-        return self._zero(frames + 4 * references, height, width).expand(samples, -1, -1, -1, -1)
+        samples, _, latents, height, width = batch.noise_bcthw.shape
+        return self._zero(4 * (latents - 1) + 1, 8 * height, 8 * width).expand(samples, -1, -1, -1, -1)
+
+    def _captions(self, batch: PixelBatch) -> list[Tensor]:
+        return [
+            self._text(caption if has else "") for caption, has in zip(batch.captions, batch.has_text_b, strict=True)
+        ]
+
+    def _stored_texts(self, batch: FeatureBatch) -> list[Tensor]:
+        assert self._nulls is not None
+        null = self._nulls[NULL_TEXT]
+        kept = (batch.has_text_b & (batch.weight_b > 0)).tolist()
+        return [text if has else null for text, has in zip(batch.texts_bld, kept, strict=True)]
 
     def _grey(self, frames: int, height: int, width: int) -> Tensor:
+        if self._nulls is not None:
+            return self._nulls[null_name(frames, height, width)][None].to(self._device)
         return zero_condition(self._codec, frames=frames, height=height, width=width)[None].to(self._device)
+
+
+def padded(texts_ld: Sequence[Tensor]) -> Tensor:
+    """(B, longest, channels), shorter ones padded with zeros."""
+    longest = max(len(tokens) for tokens in texts_ld)
+    return torch.stack([functional.pad(tokens, (0, 0, 0, longest - len(tokens))) for tokens in texts_ld])
 
 
 def _pixels(frames_bfhwc: Tensor, device: torch.device) -> Tensor:

@@ -6,25 +6,20 @@ difference is not merely a matter of whose voice it is; the wrong reference show
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from humo.transformer import HuMoTransformer
-from training.config import Augmentation, TrainingConfig
-from training.dataset import IndexRow, ShardSet
-from training.draws import Draw, generator, timestep
-from training.encoding import BatchEncoder, Conditions, EncodedBatch
-from training.loader import Batches
-from training.objective import predict, squared_error
-from training.plan import Bucket, Plan, Slot, bucket_of
+from training.dataset import IndexRow
+from training.draws import Draw, generator
+from training.encoding import BatchEncoder
+from training.held_out import HeldOut
+from training.plan import Bucket, Slot
 
 TOKEN_LATENTS = 2
 """Latent pixels of a token's side."""
@@ -71,28 +66,15 @@ class _Trial:
 class SwapTest:
     """Held-out windows with their donors, ready to be measured on a model."""
 
-    def __init__(
-        self,
-        shards: ShardSet,
-        plan: Plan,
-        config: TrainingConfig,
-        *,
-        held_out: Sequence[IndexRow],
-        donors: Sequence[IndexRow],
-    ) -> None:
+    def __init__(self, steady: HeldOut, *, held_out: Sequence[IndexRow], donors: Sequence[IndexRow]) -> None:
         """Every window is of a sync sample in `held_out`, or of any there if none is; `donors` lend references too."""
-        steady = Augmentation(flip=0, smallest_scale=1, colour=0)
-        data = config.data.model_copy(update={"augmentation": steady})
-        self._batches = Batches(shards, plan, config.model_copy(update={"data": data}))
-        self._config = config
-        self._trials = _trials(config, held_out=held_out, donors=donors, first_step=plan.total_steps)
-        quantiles = (np.arange(config.validation.timesteps) + 0.5) / config.validation.timesteps
-        self._times = [timestep(NormalDist().inv_cdf(quantile), config.objective.shift) for quantile in quantiles]
+        self._steady, self._config = steady, steady.config
+        self._trials = _trials(steady, held_out=held_out, donors=donors)
 
     def measure(self, model: HuMoTransformer, encoder: BatchEncoder) -> tuple[Swap, Swap]:
         """Audio in the speaker's face boxes, then references everywhere."""
         pairs: dict[str, list[tuple[float, float]]] = {"audio": [], "reference": []}
-        size = self._config.data.batch
+        size = self._config.parallel.micro_batch or self._config.data.batch
         for trials in self._trials.values():
             for start in range(0, len(trials), size):
                 for condition, right, swapped in self._compare(model, encoder, trials[start : start + size]):
@@ -102,23 +84,23 @@ class SwapTest:
             self._summary("reference", "everywhere", pairs["reference"]),
         )
 
-    @torch.no_grad()
     def _compare(
         self, model: HuMoTransformer, encoder: BatchEncoder, trials: Sequence[_Trial]
     ) -> Iterator[tuple[str, float, float]]:
         """(condition, loss with the right one, loss with the swapped one) of each pair, means over the timesteps."""
-        own = self._encode(encoder, [trial.own for trial in trials])
-        right_bthw = self._errors(model, own, own.conditions)
+        encode, errors = self._steady.encode, self._steady.errors
+        own = encode(encoder, [trial.own for trial in trials])
+        right_bthw = errors(model, own, own.conditions)
         heard_bthw, shown_bthw = torch.zeros_like(right_bthw), torch.zeros_like(right_bthw)
         whole_b = own.weight_b.cpu() > 0
         donors = self._config.validation.donors
         for number in range(donors):
-            heard = self._encode(encoder, [(trial.audio_from or [trial.own] * donors)[number] for trial in trials])
-            shown = self._encode(encoder, [(trial.reference_from or [trial.own] * donors)[number] for trial in trials])
+            heard = encode(encoder, [(trial.audio_from or [trial.own] * donors)[number] for trial in trials])
+            shown = encode(encoder, [(trial.reference_from or [trial.own] * donors)[number] for trial in trials])
             with_heard = replace(own.conditions, audio_btwgc=heard.conditions.audio_btwgc)
             with_shown = replace(own.conditions, reference_bcrhw=shown.conditions.reference_bcrhw)
-            heard_bthw += self._errors(model, own, with_heard) / donors
-            shown_bthw += self._errors(model, own, with_shown) / donors
+            heard_bthw += errors(model, own, with_heard) / donors
+            shown_bthw += errors(model, own, with_shown) / donors
             whole_b &= (heard.weight_b * shown.weight_b).cpu() > 0
         face_bthw = own.face_mask_bthw.cpu().repeat_interleave(TOKEN_LATENTS, 2).repeat_interleave(TOKEN_LATENTS, 3)
         for place, trial in enumerate(trials):
@@ -127,28 +109,6 @@ class SwapTest:
                 yield "audio", float(right_bthw[place][face].mean()), float(heard_bthw[place][face].mean())
             if trial.reference_from and whole_b[place]:
                 yield "reference", float(right_bthw[place].mean()), float(shown_bthw[place].mean())
-
-    def _encode(self, encoder: BatchEncoder, slots: Sequence[Slot]) -> EncodedBatch:
-        loaded = self._batches.load(slots)
-        nothing_dropped = torch.ones(len(slots), dtype=torch.bool)
-        has_audio = torch.tensor([slot.task == "sync" for slot in slots])
-        return encoder.encode(
-            replace(loaded, has_text_b=nothing_dropped, has_image_b=nothing_dropped, has_audio_b=has_audio)
-        )
-
-    def _errors(self, model: HuMoTransformer, own: EncodedBatch, conditions: Conditions) -> Tensor:
-        """Squared errors (B, T, h, w), means over channels and timesteps."""
-        total = torch.zeros(())
-        for time in self._times:
-            output = predict(
-                model,
-                clean_bcthw=own.clean_bcthw,
-                noise_bcthw=own.noise_bcthw,
-                time_b=torch.full_like(own.time_b, time),
-                conditions=conditions,
-            )
-            total = total + squared_error(output, own.clean_bcthw, own.noise_bcthw).mean(dim=1).cpu()
-        return total / len(self._times)
 
     def _summary(self, condition: str, region: str, pairs: list[tuple[float, float]]) -> Swap:
         if not pairs:
@@ -173,39 +133,24 @@ def write_swaps(swaps: Sequence[Swap], path: Path) -> None:
     path.write_text(json.dumps({swap.condition: asdict(swap) for swap in swaps}, indent=1) + "\n")
 
 
-def _trials(
-    config: TrainingConfig, *, held_out: Sequence[IndexRow], donors: Sequence[IndexRow], first_step: int
-) -> dict[Bucket, list[_Trial]]:
+def _trials(steady: HeldOut, *, held_out: Sequence[IndexRow], donors: Sequence[IndexRow]) -> dict[Bucket, list[_Trial]]:
     """Trials by bucket. Their steps lie beyond training's, so that their noise is new."""
-    limit, windows = config.validation.samples, config.validation.windows
+    settings = steady.config.validation
     measured = [row for row in held_out if row.tier == "sync"] or list(held_out)
-    own = _slots(measured[:limit], config, windows=windows, step=first_step)
-    lent = _slots(donors[:limit], config, windows=1, step=first_step + 1)
-    random = generator(config.seed, Draw.TASK, first_step)
+    own = steady.slots(measured[: settings.samples], windows=settings.windows, beyond=0)
+    lent = steady.slots(donors[: settings.samples], windows=1, beyond=1)
+    random = generator(steady.config.seed, Draw.TASK, steady.first_step)
     return {
         bucket: [
             _Trial(
                 own=slot,
-                audio_from=_pick(_other_clips(slot, slots), config.validation.donors, random),
-                reference_from=_pick(_other_people(slot, [*slots, *lent[bucket]]), config.validation.donors, random),
+                audio_from=_pick(_other_clips(slot, slots), settings.donors, random),
+                reference_from=_pick(_other_people(slot, [*slots, *lent[bucket]]), settings.donors, random),
             )
             for slot in slots
         ]
         for bucket, slots in own.items()
     }
-
-
-def _slots(rows: Sequence[IndexRow], config: TrainingConfig, *, windows: int, step: int) -> dict[Bucket, list[Slot]]:
-    """Evenly spread windows of each row."""
-    found: dict[Bucket, list[Slot]] = defaultdict(list)
-    for row in rows:
-        bucket = bucket_of(row, config.data)
-        if bucket is None:
-            continue
-        for first in np.linspace(0, row.frames - bucket.frames, windows).round():
-            task = "sync" if row.tier == "sync" else "subject"
-            found[bucket].append(Slot(step, len(found[bucket]), task, row, bucket, int(first)))  # type: ignore[arg-type]
-    return found
 
 
 def _other_clips(slot: Slot, slots: Sequence[Slot]) -> list[Slot]:

@@ -18,15 +18,25 @@ TIMESTEPS = 1000.0
 
 
 @dataclass(frozen=True)
+class Counts:
+    """What a step's loss is a mean over: of all its samples, in whatever parts they pass the model."""
+
+    samples: float
+    """Of weight 1."""
+    faces: float
+    """Latent frames of these that show a face."""
+
+
+@dataclass(frozen=True)
 class Losses:
-    """A step's loss and its parts, scalars. Samples of weight 0 count for nothing in any of them."""
+    """What some of a step's samples add to its loss, scalars. Samples of weight 0 count for nothing in any of them."""
 
     total: Tensor
     """What is minimised."""
     velocity: Tensor
     """Mean squared error of the velocity, detached."""
     mask: Tensor
-    """Face-mask loss before its weight, detached; 0 without a mask in the batch."""
+    """Face-mask loss before its weight, detached; 0 without a mask in the step."""
     velocity_b: Tensor
     """Per sample, detached."""
 
@@ -70,12 +80,20 @@ def squared_error(output: HuMoOutput, clean_bcthw: Tensor, noise_bcthw: Tensor) 
     return (output.velocity_bcthw[:, :, :frames].float() - target).square()
 
 
-def losses(model: HuMoTransformer, batch: EncodedBatch, objective: Objective) -> Losses:
-    """The loss of a batch.
+def count(face_mask_bthw: Tensor, weight_b: Tensor) -> Counts:
+    """What these samples add to the step's counts."""
+    faces_b = face_mask_bthw.flatten(2).any(dim=2).sum(dim=1)
+    return Counts(samples=float(weight_b.sum()), faces=float((faces_b * weight_b).sum()))
+
+
+def losses(model: HuMoTransformer, batch: EncodedBatch, objective: Objective, counts: Counts | None = None) -> Losses:
+    """The loss of a batch, or its share of the loss of a step with these counts.
 
     The form `overwrite` counts the T video frames; `channels` also the R reference slots, which it denoises as well.
     """
-    wants_mask = objective.mask_weight > 0 and bool(batch.face_mask_bthw.any())
+    counts = count(batch.face_mask_bthw, batch.weight_b) if counts is None else counts
+    # Not by this batch's own faces: processes that differ in what they compute would wait for each other.
+    wants_mask = objective.mask_weight > 0 and counts.faces > 0
     output = predict(
         model,
         clean_bcthw=batch.clean_bcthw,
@@ -88,19 +106,26 @@ def losses(model: HuMoTransformer, batch: EncodedBatch, objective: Objective) ->
     if model.form == "channels":
         counted = torch.cat((counted, batch.conditions.reference_bcrhw), dim=2)
     velocity_b = squared_error(output, counted, batch.noise_bcthw).mean(dim=(1, 2, 3, 4))
-    valid = batch.weight_b.sum().clamp(min=1)
-    velocity = (velocity_b * batch.weight_b).sum() / valid
+    velocity = (velocity_b * batch.weight_b).sum() / max(counts.samples, 1)
     mask = velocity.new_zeros(())
     if output.mask_logits_bthw is not None:
         mask = mask_loss(
-            output.mask_logits_bthw, batch.face_mask_bthw, batch.weight_b, limit=objective.mask_factor_limit
+            output.mask_logits_bthw,
+            batch.face_mask_bthw,
+            batch.weight_b,
+            limit=objective.mask_factor_limit,
+            frames=counts.faces,
         )
     total = velocity + objective.mask_weight * mask
     return Losses(total, velocity.detach(), mask.detach(), velocity_b.detach())
 
 
-def mask_loss(logits_bthw: Tensor, mask_bthw: Tensor, weight_b: Tensor, *, limit: float) -> Tensor:
+def mask_loss(
+    logits_bthw: Tensor, mask_bthw: Tensor, weight_b: Tensor, *, limit: float, frames: float | None = None
+) -> Tensor:
     """Focus-by-predicting: (hw / sum(M)) BCE(M_pred, M), a mean over the latent frames that show a face.
+
+    `frames`: how many these are in the whole step; None counts those given.
 
     The factor makes small faces weigh more; `limit` bounds it, so that a face of one token does not drown the rest.
     Frames without a face and samples of weight 0 are left out.
@@ -109,4 +134,5 @@ def mask_loss(logits_bthw: Tensor, mask_bthw: Tensor, weight_b: Tensor, *, limit
     factor_bt = (mask_bthw.shape[2] * mask_bthw.shape[3] / area_bt.clamp(min=1)).clamp(max=limit)
     entropy_bt = functional.binary_cross_entropy_with_logits(logits_bthw, mask_bthw, reduction="none").mean(dim=(2, 3))
     counts_bt = (area_bt > 0) * weight_b[:, None]
-    return (factor_bt * entropy_bt * counts_bt).sum() / counts_bt.sum().clamp(min=1)
+    divisor = counts_bt.sum().clamp(min=1) if frames is None else max(frames, 1)
+    return (factor_bt * entropy_bt * counts_bt).sum() / divisor

@@ -109,9 +109,13 @@ class Plan:
         stage = int(np.searchsorted(self._starts, step, side="right")) - 1
         return Position(stage, step - int(self._starts[stage]))
 
+    def bucket(self, step: int) -> Bucket:
+        """The shape of a step's samples."""
+        return self.buckets[int(self._bucket_of_step[step])]
+
     def slots(self, step: int) -> list[Slot]:
         """What stands in each place of a step: one bucket, the stage's mix of tasks."""
-        bucket = self.buckets[self._bucket_of_step[step]]
+        bucket = self.bucket(step)
         sync = int(self._sync_in_step[step])
         places = generator(self._seed, Draw.TASK, step).permutation(self._data.batch)
         next_of = {

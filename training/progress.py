@@ -1,6 +1,7 @@
 """What a run shows while it works: a bar on a terminal, a line a while in a log, and every step's numbers on file."""
 
 import json
+import os
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -23,24 +24,33 @@ class StepRecord:
     stage: str
     loss: float
     """Velocity loss over the valid samples."""
+    loss_subject: float | None
+    """Over the subject samples only; None if there was none."""
     loss_sync: float | None
     """Over the sync samples only; None if there was none."""
+    loss_bands: tuple[float | None, ...]
+    """Over the samples with s in [0, 1/4), [1/4, 1/2), ...: from little noise to much."""
     mask_loss: float
     gradient_norm: float
     """Before clipping."""
     learning_rate: float
     valid: int
     """Samples that counted."""
+    samples: str
+    """Digest of what stood in the step's slots on all processes: keys, windows, times and what was dropped."""
+    skipped: str | None
+    """Why the step left the weights as they were; None where it did not."""
     seconds: float
     waited: float
-    """Of these seconds, spent waiting for the loader."""
+    """Of these seconds, spent waiting for the loader; the mean over the processes."""
 
 
 class ProgressLog:
-    """Shows and stores the steps. A context manager."""
+    """Shows and stores the steps, if this process is the one to tell. A context manager."""
 
-    def __init__(self, path: Path, *, total: int, done: int) -> None:
-        self._file = path.open("a", encoding="utf-8")
+    def __init__(self, path: Path, *, total: int, done: int, tells: bool) -> None:
+        self._tells = tells
+        self._file = (path if tells else Path(os.devnull)).open("a", encoding="utf-8")
         self._total = total
         self._smooth: float | None = None
         self._last_line = time.monotonic()
@@ -52,7 +62,7 @@ class ProgressLog:
             TextColumn("{task.fields[loss]}"),
             TimeRemainingColumn(),
         )
-        self._bar = Progress(*columns, console=console) if console.is_terminal else None
+        self._bar = Progress(*columns, console=console) if tells and console.is_terminal else None
         self._task = self._bar.add_task("training", total=total, completed=done, loss="") if self._bar else None
 
     def __enter__(self) -> Self:
@@ -69,6 +79,8 @@ class ProgressLog:
 
     def say(self, line: str) -> None:
         """One line for whoever watches."""
+        if not self._tells:
+            return
         if self._bar:
             self._bar.console.print(line, highlight=False, markup=False)
         else:

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from collections.abc import Sequence
 
 import fsspec
 
@@ -13,8 +14,10 @@ class DamagedSample(Exception):
     """A sample that cannot be used, with the reason. Its place in the batch counts for nothing."""
 
 
-def read_members(address: str, row: IndexRow) -> dict[str, bytes]:
+def read_members(address: str, row: IndexRow, wanted: Sequence[str] | None = None) -> dict[str, bytes]:
     """The members of one sample by extension ("mp4", "ref0.png", ...), from the tar at `address`.
+
+    `wanted`: the extensions it must have; those that `humo pack` writes when None.
 
     Raises DamagedSample if the bytes are not there, are no tar, or hold another sample's or an unknown member.
     """
@@ -26,12 +29,13 @@ def read_members(address: str, row: IndexRow) -> dict[str, bytes]:
         raise DamagedSample(f"cannot read {address}: {error}") from error
     if len(content) != row.bytes:
         raise DamagedSample(f"{address} ends {row.bytes - len(content)} bytes too early")
-    return parse_members(content, row)
+    return parse_members(content, row, wanted)
 
 
-def parse_members(content: bytes, row: IndexRow) -> dict[str, bytes]:
+def parse_members(content: bytes, row: IndexRow, extensions: Sequence[str] | None = None) -> dict[str, bytes]:
     """Split the bytes of a sample, a run of tar members, by extension. Raises DamagedSample."""
-    wanted = {suffix.removeprefix(".") for suffix in member_suffixes(row.tier, row.references)}
+    packed = [suffix.removeprefix(".") for suffix in member_suffixes(row.tier, row.references)]
+    wanted = set(packed if extensions is None else extensions)
     members: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:

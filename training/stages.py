@@ -2,16 +2,21 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 from humo.parameters import parameter_group
+from humo.transformer import HuMoTransformer
 from schemas.errors import UserError
 from training.config import Group, Optimizer, Stage
+from training.parallel import local
+
+PATCHES = "patch_embedding.weight"
 
 
-def select(model: nn.Module, name: str, stage: Stage) -> dict[str, nn.Parameter]:
+def select(model: HuMoTransformer, name: str, stage: Stage) -> dict[str, nn.Parameter]:
     """Switch gradients on for the stage's groups and off for all others; the parameters that train, by name.
 
     Raises UserError if the model has no parameters of a group.
@@ -19,34 +24,59 @@ def select(model: nn.Module, name: str, stage: Stage) -> dict[str, nn.Parameter]
     chosen: dict[str, nn.Parameter] = {}
     found: set[Group] = set()
     for parameter_name, parameter in model.named_parameters():
-        group = parameter_group(parameter_name)
-        trains = group in stage.trains
+        groups = _groups(parameter_name, model)
+        trains = bool(groups & set(stage.trains))
         parameter.requires_grad_(trains)
         parameter.grad = None
         if trains:
             chosen[parameter_name] = parameter
-            found.add(group)
+        found |= groups
     if missing := set(stage.trains) - found:
         raise UserError(f"the stage {name} trains {', '.join(sorted(missing))}, which this model does not have")
     return chosen
 
 
-def describe(model: nn.Module, name: str, stage: Stage) -> str:
+def rests_in_part(stage: Stage) -> bool:
+    """Whether the patch embedding trains for its new channels alone."""
+    return "new_inputs" in stage.trains and "reference_input" not in stage.trains
+
+
+@torch.no_grad()
+def keep_old_inputs(parameters: Mapping[str, nn.Parameter], stage: Stage, channels: int) -> None:
+    """Where only the new inputs train: no gradient for the first `channels` channels of the patch embedding."""
+    if rests_in_part(stage) and (gradient := parameters[PATCHES].grad) is not None:
+        local(gradient)[:, :channels] = 0
+
+
+def describe(model: HuMoTransformer, name: str, stage: Stage) -> str:
     """One line: parameters of every group, and which of them train."""
     sizes: Counter[Group] = Counter()
     for parameter_name, parameter in model.named_parameters():
-        sizes[parameter_group(parameter_name)] += parameter.numel()
+        count, group = parameter.numel(), parameter_group(parameter_name)
+        if parameter_name == PATCHES and rests_in_part(stage):
+            new = count - count // parameter.shape[1] * model.latent_channels
+            sizes["new_inputs"], count = new, count - new
+        sizes[group] += count
     parts = [f"{group} {sizes[group]:,}{'' if group in stage.trains else ' (rests)'}" for group in sorted(sizes)]
     return f"stage {name}, {stage.steps} steps, parameters: {', '.join(parts)}"
 
 
+def _groups(name: str, model: HuMoTransformer) -> set[Group]:
+    new = name == PATCHES and model.form == "channels"
+    return {parameter_group(name), *(("new_inputs",) if new else ())}
+
+
 def make_optimizer(parameters: dict[str, nn.Parameter], settings: Optimizer, stage: Stage) -> torch.optim.AdamW:
-    """AdamW over the parameters in the order of their names, decay on matrices only."""
-    ordered = [parameters[name] for name in sorted(parameters)]
+    """AdamW over the parameters in the order of their names, decay on matrices only, and only on those that train
+    as a whole: it would move what has no gradient.
+    """
+    ordered = sorted(parameters)
+    whole = {name for name in ordered if not (name == PATCHES and rests_in_part(stage))}
+    decays = [name for name in ordered if parameters[name].ndim > 1 and name in whole]
     return torch.optim.AdamW(
         [
-            {"params": [one for one in ordered if one.ndim > 1], "weight_decay": settings.weight_decay},
-            {"params": [one for one in ordered if one.ndim <= 1], "weight_decay": 0.0},
+            {"params": [parameters[name] for name in decays], "weight_decay": settings.weight_decay},
+            {"params": [parameters[name] for name in ordered if name not in decays], "weight_decay": 0.0},
         ],
         lr=stage.learning_rate,
         betas=settings.betas,

@@ -1,40 +1,47 @@
 """The training loop: stage after stage, step after step, each a function of the plan and of the weights before it."""
 
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from humo.checkpoints import Model, load_model_dir, save_model_dir
-from humo.mini.model import mini_model
-from schemas.errors import UserError, WorkFailed
+from schemas.errors import UserError
+from training.batch import Batch
+from training.board import Board
 from training.checkpoint import (
-    Checkpoint,
+    Checkpoints,
     RunIdentity,
-    load_newest,
+    identity_facts,
+    newest_state,
     optimizer_tensors,
     refuse_difference,
     restore_optimizer,
-    save_checkpoint,
 )
 from training.config import TrainingConfig
-from training.dataset import ShardSet, hold_out, open_shard_set, pin_shard_set, verify_shards
+from training.dataset import ShardSet, hold_out
 from training.ema import Ema
 from training.encoding import BatchEncoder
 from training.evaluation import Swap, SwapTest, write_swaps
-from training.loader import Batch, Batches, Damage, batches_from
-from training.objective import Losses, losses
+from training.features import read_nulls
+from training.flops import step_flops, tokens_of
+from training.held_out import HeldOut
+from training.ledger import Ledger
+from training.loader import Batches, batches_from
+from training.parallel import World, joined, share_of_batch, shared_tokens
 from training.plan import Plan
-from training.progress import ProgressLog, StepRecord
+from training.progress import ProgressLog
+from training.recipe import check_recipe
+from training.run_folder import check_run, open_run_data, write_run
 from training.stages import describe, learning_rate, make_optimizer, select
-
-
-class Diverged(WorkFailed):
-    """The loss or its gradient is no number any more, or no sample of a batch can be used."""
+from training.start import export_model, start_model
+from training.step import autocast, backward, record
+from training.trouble import Usual, learned, trouble_with
+from training.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -47,84 +54,87 @@ class TrainingResult:
     """Of this call."""
     damaged: int
     """Samples met in this call that could not be used; `damaged.jsonl` says which and why."""
+    skipped: int
+    """Steps of this call that left the weights as they were; `skipped.jsonl` says which and why."""
     swaps: tuple[Swap, Swap]
     """Audio, reference."""
     model: Path
     """The model directory, for `humo generate --model`."""
+    tells: bool
+    """Whether this process is the one to tell about it."""
 
 
-def train(config: TrainingConfig, *, data: str, out: Path, resume: bool) -> TrainingResult:
+def train(
+    config: TrainingConfig, *, data: str, out: Path, resume: bool, accept_changes: bool = False
+) -> TrainingResult:
     """Train through all stages on the shards of a manifest, export the model and run the swap test.
+
+    Every process that `torchrun` or Ray started calls it; one on its own trains alone.
 
     Args:
         config: what to do.
         data: the manifest, or the folder that holds it, anywhere fsspec can read.
-        out: a local folder for checkpoints, logs, `model/` and `swap_test.json`.
+        out: a folder, that all processes see, for checkpoints, logs, `model/` and `swap_test.json`.
         resume: go on from the newest checkpoint in `out`, bit for bit as if nothing had happened.
+        accept_changes: go on although data or configuration mean something else now.
 
     Raises:
         UserError: no such data, nothing to train on, `out` is of another run or is there already.
         Diverged: the loss is no number; the line names the step and its samples.
     """
     began = time.monotonic()
-    run_file = out / "run.json"
-    if not resume and out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} is there already: give --resume to go on with it, or another --out")
-    if resume and not run_file.is_file():
-        raise UserError(f"nothing to resume in {out}: it holds no run. Leave --resume out to start one")
     if config.threads:
         torch.set_num_threads(config.threads)
-    pinned = out / "data"
-    trainer = Trainer(config, shards=open_shard_set(data, pinned=pinned if resume else None), out=out)
-    if resume:
-        stored = json.loads(run_file.read_text())
-        refuse_difference(RunIdentity(stored["meaning"], stored["manifest"]), trainer.identity, where=out)
-        trainer.restore()
-    else:
-        pin_shard_set(trainer.shards, pinned)
-        run_file.write_text(
-            json.dumps({"config": config.model_dump(mode="json"), **asdict(trainer.identity)}, indent=1) + "\n"
+    with ExitStack() as stack:
+        world = stack.enter_context(joined(config.parallel, device=config.device))
+        manner: dict[str, Any] = {"data": data, "out": out, "resume": resume, "accept_changes": accept_changes}
+        world.by_first(lambda: check_run(config, **manner))
+        shards = open_run_data(**manner)
+        trainer = Trainer(config, shards=shards, out=out, world=world)
+        stack.enter_context(trainer.shared_tokens())
+        if accept_changes or not resume:
+            world.by_first(lambda: write_run(config, shards, out=out))
+        if resume:
+            trainer.restore(accept_changes=accept_changes)
+        swaps = trainer.run()
+        return TrainingResult(
+            steps=config.total_steps,
+            seconds=time.monotonic() - began,
+            damaged=len(trainer.ledger.damaged),
+            skipped=trainer.ledger.skipped,
+            swaps=swaps,
+            model=trainer.model_dir,
+            tells=world.first,
         )
-    swaps = trainer.run()
-    return TrainingResult(
-        steps=config.total_steps,
-        seconds=time.monotonic() - began,
-        damaged=len(trainer.damaged),
-        swaps=swaps,
-        model=trainer.model_dir,
-    )
-
-
-def start_model(config: TrainingConfig, device: torch.device) -> Model:
-    """The model that training begins from, in float32 on the device. Raises UserError for an unfit model directory."""
-    if config.model.start != "mini":
-        return load_model_dir(Path(config.model.start), device=device, dtype=torch.float32)
-    model = mini_model(config.seed)
-    return replace(model, transformer=model.transformer.to(device))  # type: ignore[arg-type]
 
 
 class Trainer:
-    """One run in one process."""
+    """One run, as one of its processes sees it."""
 
-    def __init__(self, config: TrainingConfig, *, shards: ShardSet, out: Path) -> None:
-        self._config, self._out = config, out
+    def __init__(self, config: TrainingConfig, *, shards: ShardSet, out: Path, world: World) -> None:
+        self._config, self._out, self._world = config, out, world
         self.model_dir = out / "model"
-        self.damaged: dict[str, Damage] = {}
-        """By key."""
-        self.shards = shards
-        self.identity = RunIdentity(config.meaning(), shards.manifest.fingerprint)
+        self.ledger = Ledger(config, out, world)
+        self._identity = RunIdentity(config.meaning(), shards.manifest.fingerprint)
         rows = [row for row in shards.rows if row.split == "train"]
         if not rows:
             raise UserError(f"{shards.folder} has no samples in its training split: nothing to train on")
         trained, held_out = hold_out(rows, config.data.hold_out)
+        share_of_batch(config.data.batch, world, config.parallel.micro_batch)
         self._plan = Plan(trained, data=config.data, stages=config.stages, seed=config.seed)
-        verify_shards(shards, hashes=config.data.verify)
-        self._batches = Batches(shards, self._plan, config)
-        self._swap_test = SwapTest(shards, self._plan, config, held_out=held_out, donors=trained)
-        self._device = torch.device(config.device)
-        self._whole = start_model(config, self._device)
+        self._batches = Batches(shards, self._plan, config, share=(world.data_rank, world.data_ranks))
+        steady = HeldOut(shards, self._plan, config)
+        self._swap_test = SwapTest(steady, held_out=held_out, donors=trained)
+        validated = [row for row in shards.rows if row.split == "val"] or held_out
+        self._whole = start_model(config, world)
         self._model = self._whole.transformer.train()
-        self._encoder = BatchEncoder(self._whole, self._device)
+        check_recipe(shards, config, self._whole)
+        nulls = read_nulls(shards) if shards.manifest.features else None
+        self._encoder = BatchEncoder(self._whole, world.device, nulls)
+        self._validation = Validation(steady, validated, whole=self._whole, encoder=self._encoder, world=world)
+        self._checkpoints = Checkpoints(
+            out / "checkpoints", keep=config.checkpoints.keep, group=world.files, first=world.first
+        )
         self._step = 0
         self._begin_stage(0)
         self._facts = (
@@ -132,116 +142,140 @@ class Trainer:
             f"{len(self._plan.buckets)} shapes: {'; '.join(map(str, self._plan.buckets))}"
         )
 
-    def restore(self) -> None:
+    def shared_tokens(self) -> AbstractContextManager[None]:
+        """Inside, processes with the same samples share their tokens. The run is to be within it."""
+        return shared_tokens(self._model, self._world)
+
+    def restore(self, *, accept_changes: bool) -> None:
         """Take up the newest checkpoint, if there is one. Raises UserError if another run wrote it."""
-        checkpoint = load_newest(self._out / "checkpoints", self.identity)
-        if checkpoint is None:
+        folder = self._out / "checkpoints"
+        state = newest_state(folder)
+        if state is None:
             return
-        self._step = checkpoint.step
-        self._model.load_state_dict(checkpoint.weights)
+        if not accept_changes:
+            stored = RunIdentity(state["identity"]["meaning"], state["identity"]["manifest"])
+            refuse_difference(stored, self._identity, where=folder)
+        self._step = min(state["step"], self._plan.total_steps)
         if self._step < self._plan.total_steps:
-            position = self._plan.position(self._step)
-            self._begin_stage(position.stage)
-            if position.step_in_stage:
-                self._ema.load(checkpoint.ema)
-                restore_optimizer(self._optimizer, self._parameters, checkpoint.optimizer)
+            self._begin_stage(self._plan.position(self._step).stage)
+        if state["stage"] not in (None, self._stage_name):
+            raise UserError(
+                f"step {self._step} lay in the stage {state['stage']} and would lie in {self._stage_name}: "
+                "keep the steps of the stages that are done"
+            )
+        in_stage = state["stage"] is not None
+        tensors = self._tensors(in_stage=in_stage)
+        self._checkpoints.load(state["step"], tensors)
+        if in_stage:
+            self._usual = Usual(**state["usual"])
+            restore_optimizer(self._optimizer, self._parameters, tensors)
+        else:
+            # A stage begins from the weights as they are now.
+            self._begin_stage(self._stage_number)
 
     def run(self) -> tuple[Swap, Swap]:
-        """All steps that are left, then the export and the swap test."""
-        total = self._plan.total_steps
+        """All steps that are left, then the swap test and the export."""
+        total, tells = self._plan.total_steps, self._world.first
         batches = batches_from(self._batches, self._step, workers=self._config.data.workers)
-        with ProgressLog(self._out / "log.jsonl", total=total, done=self._step) as log:
+        with ExitStack() as stack:
+            log = stack.enter_context(ProgressLog(self._out / "log.jsonl", total=total, done=self._step, tells=tells))
+            board = Board(self._out / "board", self._config.logging, devices=self._world.size, tells=tells)
+            stack.callback(board.close)
             log.say(self._facts)
             described = ""
             while self._step < total:
                 if described != self._stage_name:
                     log.say(describe(self._model, self._stage_name, self._stage))
                     described = self._stage_name
-                self._train_step(batches, log)
+                self._train_step(batches, log, board)
+                self._checkpoints.settle(wait=False)
+            self._checkpoints.settle(wait=True)
             self._model.eval()
-            swaps = self._swap_test.measure(self._model, self._encoder)
-            write_swaps(swaps, self._out / "swap_test.json")
+            with autocast(self._config, self._world.device):
+                swaps = self._swap_test.measure(self._model, self._encoder)
             for swap in swaps:
                 log.say(swap.line())
-            save_model_dir(self.model_dir, self._whole)
+            export_model(self.model_dir, self._whole, self._world)
+            self._world.by_first(lambda: write_swaps(swaps, self._out / "swap_test.json"))
         return swaps
 
     def _begin_stage(self, number: int) -> None:
+        self._stage_number = number
         self._stage_name, self._stage = list(self._config.stages.items())[number]
         self._parameters = select(self._model, self._stage_name, self._stage)
         self._optimizer = make_optimizer(self._parameters, self._config.optimizer, self._stage)
         self._ema = Ema(self._parameters, decay=self._config.optimizer.ema_decay)
+        self._usual = Usual()
 
-    def _train_step(self, batches: Iterator[Batch], log: ProgressLog) -> None:
+    def _train_step(self, batches: Iterator[Batch], log: ProgressLog, board: Board) -> None:
         began = time.monotonic()
         batch = next(batches)
         waited = time.monotonic() - began
-        self._record_damage(batch, log)
+        self.ledger.damage(batch, log)
         position = self._plan.position(self._step)
         rate = learning_rate(self._stage, position.step_in_stage)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        encoded = self._encoder.encode(batch, with_audio=self._stage.uses_sync)
-        found = losses(self._model, encoded, self._config.objective)
-        self._optimizer.zero_grad(set_to_none=True)
-        found.total.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self._parameters.values(), self._config.optimizer.clip_norm)
-        if not (torch.isfinite(found.total) and torch.isfinite(norm)):
-            raise Diverged(
-                f"step {self._step} of stage {self._stage_name}: loss {found.total.item()}, "
-                f"gradient norm {norm.item()}, samples {', '.join(batch.keys)}. "
-                "Lower the learning rate or leave the sample out"
-            )
-        self._optimizer.step()
-        self._ema.update(position.step_in_stage)
-        log.add(self._record(batch, found, norm, rate, time.monotonic() - began, waited))
+        found = backward(
+            self._model,
+            self._encoder,
+            batch,
+            self._parameters,
+            config=self._config,
+            world=self._world,
+            stage=self._stage,
+        )
+        skipped = trouble_with(found.loss, found.norm, self._usual, self._config.trouble)
+        self._usual = learned(self._usual, None if skipped else found.norm)
+        if skipped:
+            where = f"step {self._step} of stage {self._stage_name}"
+            self.ledger.skip(batch, where=where, reason=skipped, in_a_row=self._usual.skipped, log=log)
+        else:
+            self._optimizer.step()
+            self._ema.update(position.step_in_stage)
+        line = record(
+            found, step=self._step, stage=self._stage_name, rate=rate, skipped=skipped, began=began, waited=waited
+        )
+        log.add(line)
+        board.step(line, **self._work())
         self._step += 1
-        self._end_step(position.step_in_stage + 1)
+        self._end_step(position.step_in_stage + 1, log, board)
 
-    def _end_step(self, steps_in_stage: int) -> None:
-        """At a stage's end its averages become the weights; then a checkpoint, where one is due."""
-        last = self._step == self._plan.total_steps
+    def _work(self) -> dict[str, Any]:
+        """Operations and tokens of the current step."""
+        bucket, size = self._plan.bucket(self._step), self._config.data.batch
+        trains, with_audio = self._stage.trains, self._stage.uses_sync
+        flops = step_flops(self._model, bucket, trains=trains, with_audio=with_audio)
+        return {"flops": size * flops, "tokens": size * tokens_of(bucket)}
+
+    def _end_step(self, steps_in_stage: int, log: ProgressLog, board: Board) -> None:
+        """Validation and a checkpoint where they are due; at a stage's end its averages become the weights."""
+        last, every = self._step == self._plan.total_steps, self._config.validation.every
+        if every and (last or self._step % every == 0):
+            self._model.eval()
+            with self._ema.in_place(), autocast(self._config, self._world.device):
+                measured = self._validation.measure(self._out / "validation" / f"step-{self._step:08d}")
+            self._model.train()
+            board.scalars(measured, self._step)
+            log.say(f"validation after step {self._step}: {', '.join(f'{k} {v:.4f}' for k, v in measured.items())}")
         if steps_in_stage == self._stage.steps:
             self._ema.copy_to_weights()
             if not last:
-                self._begin_stage(self._plan.position(self._step).stage)
+                self._begin_stage(self._stage_number + 1)
         if last or self._step % self._config.checkpoints.every == 0:
             in_stage = not last and self._plan.position(self._step).step_in_stage > 0
-            save_checkpoint(
-                self._out / "checkpoints",
-                Checkpoint(
-                    step=self._step,
-                    weights=self._model.state_dict(),
-                    ema=self._ema.averages if in_stage else {},
-                    optimizer=optimizer_tensors(self._optimizer, self._parameters) if in_stage else {},
-                ),
-                self.identity,
-                keep=self._config.checkpoints.keep,
-            )
+            facts = {
+                "stage": self._stage_name if in_stage else None,
+                "usual": self._usual.as_facts(),
+                "config": self._config.model_dump(mode="json"),
+                "identity": identity_facts(self._identity),
+            }
+            self._checkpoints.save(self._step, self._tensors(in_stage=in_stage), facts)
 
-    def _record_damage(self, batch: Batch, log: ProgressLog) -> None:
-        for damage in batch.damaged:
-            if damage.key not in self.damaged:
-                self.damaged[damage.key] = damage
-                log.say(f"damaged sample {damage.key}, left out: {damage.reason}")
-                with (self._out / "damaged.jsonl").open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(damage)) + "\n")
-        if len(batch.damaged) == len(batch.keys):
-            raise Diverged(f"step {batch.step}: no sample of the batch can be used. First: {batch.damaged[0].reason}")
-
-    def _record(
-        self, batch: Batch, found: Losses, norm: Tensor, rate: float, seconds: float, waited: float
-    ) -> StepRecord:
-        sync = torch.tensor([task == "sync" for task in batch.tasks]) & (batch.weight_b > 0)
-        return StepRecord(
-            step=self._step,
-            stage=self._stage_name,
-            loss=found.velocity.item(),
-            loss_sync=float(found.velocity_b.cpu()[sync].mean()) if sync.any() else None,
-            mask_loss=found.mask.item(),
-            gradient_norm=norm.item(),
-            learning_rate=rate,
-            valid=int(batch.weight_b.sum()),
-            seconds=round(seconds, 4),
-            waited=round(waited, 4),
-        )
+    def _tensors(self, *, in_stage: bool) -> dict[str, Tensor]:
+        """What a checkpoint holds. At the very start of a stage there is neither average nor optimizer."""
+        tensors = {f"weights.{name}": value.detach() for name, value in self._model.named_parameters()}
+        if in_stage:
+            tensors |= {f"ema.{name}": value for name, value in self._ema.averages.items()}
+            tensors |= optimizer_tensors(self._optimizer, self._parameters)
+        return tensors

@@ -84,8 +84,17 @@ def compare(rank: int, processes: int, folder: str) -> None:
             assert error(got, expected) < 1e-6, (form, frames, error(got, expected))
             assert error(got_sample, expected_sample) < 1e-5, (form, frames, error(got_sample, expected_sample))
             assert torch.equal(model(noise, **conditions).velocity_bcthw, expected)
-    with sequence_split(model, dist.group.WORLD), pytest.raises(ValueError, match="without mask logits"):
-        model(noise, **conditions, return_mask_logits=True)
+    expected_mask = model(noise, **conditions, return_mask_logits=True).mask_logits_bthw
+    with sequence_split(model, dist.group.WORLD):
+        mask = model(noise, **conditions, return_mask_logits=True).mask_logits_bthw
+    assert error(mask, expected_mask) < 1e-6
+    if processes == 3:
+        few = noise[..., :2, :2][:, :, :2], {**conditions, "reference_bcrhw": reference[..., :2, :2]}
+        zero = few[1]["zero_condition_bcthw"][..., :2, :2]
+        few[1].update(audio_windows_btwgc=windows[:, :1], zero_condition_bcthw=zero)
+        refused = pytest.raises(ValueError, match="2 tokens do not go round 3 processes")
+        with torch.enable_grad(), sequence_split(model, dist.group.WORLD), refused:
+            model(few[0], **few[1])
     model.compile_repeated_blocks(backend="eager")
     with sequence_split(model, dist.group.WORLD):
         assert error(model(noise, **conditions).velocity_bcthw, expected) < 1e-6

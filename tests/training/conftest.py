@@ -1,11 +1,17 @@
 """Fixtures of the training tests: a small set of shards, and a configuration that trains on it in seconds."""
 
+import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from humo.checkpoints import save_model_dir
+from humo.mini.model import mini_model
+from humo.presets import MINI
+from humo.transformer import HuMoTransformer
 from tests.training.sample_shards import Sample, write_shards
 from training.config import TrainingConfig, load_config
 
@@ -30,6 +36,8 @@ SMALL = [
 def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    # Torch's checkpoints log several lines a tensor, which would bury a failure.
+    logging.getLogger("c10d-NullHandler-dcp_logger").setLevel(logging.WARNING)
     yield
     torch.set_num_threads(threads)
 
@@ -38,6 +46,16 @@ def _one_thread() -> Iterator[None]:
 def small_config() -> Callable[..., TrainingConfig]:
     """The mini configuration at the smallest size; further settings as `a.b=c`."""
     return lambda *settings: load_config("mini", [*SMALL, *settings])
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory with a transformer of two narrow blocks."""
+    sizes = {**MINI, "width": 32, "ffn": 48, "layers": 2, "audio_width": 32, "audio_hidden": 16, "audio_tokens": 2}
+    torch.manual_seed(5)
+    directory = tmp_path_factory.mktemp("tiny") / "model"
+    save_model_dir(directory, replace(mini_model(0), transformer=HuMoTransformer(**sizes)))
+    return directory
 
 
 @pytest.fixture(scope="session")

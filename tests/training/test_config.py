@@ -56,7 +56,17 @@ def test_own_file(tmp_path: Path) -> None:
 
 def test_meaning_leaves_out_how_the_work_is_spread_and_keeps_the_order_of_stages() -> None:
     config = load_config("mini", [])
-    spread = load_config("mini", ["threads=7", "data.workers=3", "checkpoints.every=5", "validation.windows=1"])
+    spread = load_config(
+        "mini",
+        [
+            "threads=7",
+            "data.workers=3",
+            "checkpoints.every=5",
+            "validation.windows=1",
+            "parallel.shard=2",
+            "logging.every=3",
+        ],
+    )
     assert spread.meaning() == config.meaning()
     assert load_config("mini", ["seed=1"]).meaning() != config.meaning()
     swapped = config.model_copy(update={"stages": dict(reversed(config.stages.items()))})

@@ -21,9 +21,11 @@ def test_follows_the_recurrence_with_its_early_decay() -> None:
     assert torch.equal(weight, ema.averages["w"])
 
 
-def test_stored_averages_come_back() -> None:
+def test_averages_stand_in_the_weights_place_for_a_while() -> None:
     weight = nn.Parameter(torch.ones(2))
     ema = Ema({"w": weight}, decay=0.9)
-    ema.load({"w": torch.tensor([3.0, 4.0])})
-    assert ema.averages["w"].tolist() == [3, 4]
+    ema.averages["w"].copy_(torch.tensor([3.0, 4.0]))
+    with ema.in_place():
+        assert weight.tolist() == [3, 4]
     assert weight.tolist() == [1, 1]
+    assert ema.averages["w"].tolist() == [3, 4]

@@ -10,10 +10,11 @@ from humo.checkpoints import Model
 from humo.conditions.audio import audio_windows
 from humo.conditions.reference import encode_references, zero_condition
 from humo.mini.model import mini_model
+from training.batch import PixelBatch
 from training.config import TrainingConfig
 from training.dataset import open_shard_set
 from training.encoding import BatchEncoder
-from training.loader import Batch, Batches
+from training.loader import Batches
 from training.plan import Plan
 
 CPU = torch.device("cpu")
@@ -25,20 +26,21 @@ def model() -> Model:
 
 
 @pytest.fixture
-def batch(shards: Path, small_config: Callable[..., TrainingConfig]) -> Batch:
+def batch(shards: Path, small_config: Callable[..., TrainingConfig]) -> PixelBatch:
     config = small_config("objective.dropout={text: 0, image: 0, audio: 0}")
     opened = open_shard_set(str(shards))
     rows = [row for row in opened.rows if row.split == "train"]
     batch = Batches(opened, Plan(rows, data=config.data, stages=config.stages, seed=0), config)[8]
+    assert isinstance(batch, PixelBatch)
     assert sorted(batch.tasks) == ["subject", "sync", "sync", "sync"]
     return batch
 
 
 def channels_form(model: Model) -> Model:
-    return replace(model, transformer=SimpleNamespace(form="channels"))  # type: ignore[arg-type]
+    return replace(model, transformer=SimpleNamespace(form="channels", config=model.transformer.config))  # type: ignore[arg-type]
 
 
-def test_conditions_are_those_that_generation_makes(model: Model, batch: Batch) -> None:
+def test_conditions_are_those_that_generation_makes(model: Model, batch: PixelBatch) -> None:
     encoded = BatchEncoder(model, CPU).encode(batch)
     for place in range(4):
         pixels = batch.video_bfhwc[place].permute(3, 0, 1, 2)[None].float() / 127.5 - 1
@@ -58,7 +60,7 @@ def test_conditions_are_those_that_generation_makes(model: Model, batch: Batch) 
             assert not heard.any()
 
 
-def test_dropped_conditions_become_the_official_nulls(model: Model, batch: Batch) -> None:
+def test_dropped_conditions_become_the_official_nulls(model: Model, batch: PixelBatch) -> None:
     nothing = torch.zeros(4, dtype=torch.bool)
     dropped = replace(batch, has_text_b=nothing, has_image_b=nothing, has_audio_b=nothing)
     conditions = BatchEncoder(model, CPU).encode(dropped).conditions
@@ -67,7 +69,7 @@ def test_dropped_conditions_become_the_official_nulls(model: Model, batch: Batch
     assert torch.equal(conditions.text_bld, model.text_encoder.encode([""]).expand(4, -1, -1))
 
 
-def test_dropping_one_sample_leaves_the_others(model: Model, batch: Batch) -> None:
+def test_dropping_one_sample_leaves_the_others(model: Model, batch: PixelBatch) -> None:
     encoder = BatchEncoder(model, CPU)
     whole = encoder.encode(batch).conditions
     one = torch.tensor([True, False, True, True])
@@ -76,7 +78,7 @@ def test_dropping_one_sample_leaves_the_others(model: Model, batch: Batch) -> No
     assert not partly.reference_bcrhw[1].any()
 
 
-def test_in_the_form_channels_no_image_is_the_grey_videos_tail(model: Model, batch: Batch) -> None:
+def test_in_the_form_channels_no_image_is_the_grey_videos_tail(model: Model, batch: PixelBatch) -> None:
     encoder = BatchEncoder(channels_form(model), CPU)
     one = torch.tensor([True, False, True, True])
     conditions = encoder.encode(replace(batch, has_image_b=one)).conditions
@@ -87,6 +89,6 @@ def test_in_the_form_channels_no_image_is_the_grey_videos_tail(model: Model, bat
     assert not torch.equal(conditions.reference_bcrhw[0, :, 0], grey[:, -1])
 
 
-def test_audio_can_be_switched_off(model: Model, batch: Batch) -> None:
+def test_audio_can_be_switched_off(model: Model, batch: PixelBatch) -> None:
     encoded = BatchEncoder(model, CPU).encode(batch, with_audio=False)
     assert encoded.conditions.audio_btwgc is None

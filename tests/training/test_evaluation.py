@@ -16,6 +16,7 @@ from training.config import TrainingConfig
 from training.dataset import open_shard_set
 from training.encoding import BatchEncoder
 from training.evaluation import Swap, SwapTest, bootstrap_interval, write_swaps
+from training.held_out import HeldOut
 from training.plan import Plan
 
 Config = Callable[..., TrainingConfig]
@@ -50,7 +51,7 @@ def swap_test(manifest: Path, config: TrainingConfig, held: set[str]) -> SwapTes
     rows = [row for row in opened.rows if row.split == "train"]
     plan = Plan(rows, data=config.data, stages=config.stages, seed=config.seed)
     held_out, donors = ([row for row in rows if (row.key in held) == wanted] for wanted in (True, False))
-    return SwapTest(opened, plan, config, held_out=held_out, donors=donors)
+    return SwapTest(HeldOut(opened, plan, config), held_out=held_out, donors=donors)
 
 
 def test_a_model_that_uses_nothing_has_learned_nothing(shards: Path, small_config: Config) -> None:
@@ -105,7 +106,7 @@ def test_losses_are_measured_where_they_are_said_to_be(shards: Path, small_confi
         def __init__(self, test: SwapTest, encoder: BatchEncoder) -> None:
             super().__init__()
             [trials] = test._trials.values()
-            self.own = test._encode(encoder, [trial.own for trial in trials])
+            self.own = test._steady.encode(encoder, [trial.own for trial in trials])
 
         def forward(self, latents_bcthw: Tensor, timestep_b: Tensor, **_: Any) -> HuMoOutput:
             velocity = torch.zeros_like(latents_bcthw)

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from tests.training.sample_shards import Sample, write_shards
+from training.batch import Batch
 from training.config import TrainingConfig
 from training.dataset import ShardSet, open_shard_set
 from training.draws import Draw, generator
-from training.loader import Batch, Batches, ClipCache, batches_from, cut_window
+from training.loader import Batches, batches_from
 from training.plan import Plan
+from training.windows import ClipCache, cut_window
 
 Config = Callable[..., TrainingConfig]
 
@@ -22,7 +24,7 @@ def batches_of(opened: ShardSet, config: TrainingConfig) -> Batches:
 
 
 def same(first: Batch, second: Batch) -> bool:
-    for field in fields(Batch):
+    for field in fields(first):
         ours, theirs = getattr(first, field.name), getattr(second, field.name)
         if not (torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else ours == theirs):
             return False
@@ -61,7 +63,8 @@ def test_picture_and_sound_are_cut_at_the_same_moment(shards: Path, small_config
     for slot in slots:
         clip = cache.get(opened, slot)
         assert clip.waveform is not None
-        window = cut_window(clip, slot, data=config.data, seed=0)
+        chance = generator(0, Draw.CROP, slot.step, slot.slot)
+        window = cut_window(clip, slot, augmentation=config.data.augmentation, crop=chance, variation=chance)
         assert np.array_equal(window.waveform_s, clip.waveform[slot.first_frame * 640 :][: 21 * 640])
         loud = window.waveform_s.reshape(21, 640).std(axis=1)
         faces = clip.faces[slot.first_frame : slot.first_frame + 21]
@@ -138,3 +141,16 @@ def test_noise_belongs_to_the_slot(shards: Path, small_config: Config) -> None:
     batch = batches_of(open_shard_set(str(shards)), small_config())[3]
     expected = generator(0, Draw.NOISE, 3, 2).standard_normal((16, 3, 4, 4), np.float32)
     assert np.array_equal(batch.noise_bcthw[2].numpy(), expected)
+
+
+@pytest.mark.parametrize("shares", [2, 4])
+def test_shares_of_the_processes_are_together_the_whole_step(shards: Path, small_config: Config, shares: int) -> None:
+    """Every drawn number and every pixel of a slot is the same, whichever process has it."""
+    opened, config = open_shard_set(str(shards)), small_config()
+    rows = [row for row in opened.rows if row.split == "train"]
+    plan = Plan(rows, data=config.data, stages=config.stages, seed=config.seed)
+    whole = Batches(opened, plan, config)[7]
+    dealt = [Batches(opened, plan, config, share=(number, shares))[7] for number in range(shares)]
+    for number, part in enumerate(whole.parts(4 // shares)):
+        assert same(dealt[number], part)
+    assert {slot for batch in dealt for slot in batch.slots} == {0, 1, 2, 3}

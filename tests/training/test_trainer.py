@@ -17,17 +17,18 @@ from schemas.errors import UserError
 from tests.training.conftest import SMALL
 from tests.training.sample_shards import Sample, write_shards
 from training.config import TrainingConfig
-from training.trainer import Diverged, TrainingResult, train
+from training.ledger import Diverged
+from training.trainer import TrainingResult, train
 
 Config = Callable[..., TrainingConfig]
 
 
-def newest(out: Path) -> Path:
-    return max((out / "checkpoints").glob("step-*"))
-
-
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return load_file(newest(out) / "weights.safetensors")
+def weights(out: Path, step: int | None = None) -> dict[str, torch.Tensor]:
+    """Of a checkpoint that one process wrote, the newest without `step`."""
+    folders = {int(folder.name.removeprefix("step-")): folder for folder in (out / "checkpoints").glob("step-*")}
+    [file] = folders[max(folders) if step is None else step].glob("*.safetensors")
+    stored = load_file(file)
+    return {name.removeprefix("weights."): value for name, value in stored.items() if name.startswith("weights.")}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_a_run_leaves_what_it_promises(undisturbed: tuple[Path, TrainingResult])
     out, result = undisturbed
     assert result.steps == 9
     assert result.damaged == 0
-    left = {"checkpoints", "data", "log.jsonl", "model", "run.json", "swap_test.json"}
+    left = {"board", "checkpoints", "data", "log.jsonl", "model", "run.json", "swap_test.json"}
     assert {path.name for path in out.iterdir()} == left
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(9))
@@ -68,9 +69,7 @@ def test_each_stage_changes_what_it_trains_and_nothing_else(shards: Path, tmp_pa
     config = small_config("checkpoints={every: 1, keep: 20}")
     train(config, data=str(shards), out=tmp_path / "out", resume=False)
     fresh = mini_model(config.seed).transformer.state_dict()
-    states = [fresh] + [
-        load_file(tmp_path / f"out/checkpoints/step-{step:08d}/weights.safetensors") for step in (3, 5, 9)
-    ]
+    states = [fresh] + [weights(tmp_path / "out", step) for step in (3, 5, 9)]
     for (name, stage), before, after in zip(config.stages.items(), states, states[1:], strict=False):
         for parameter, value in after.items():
             moved = not torch.equal(value, before[parameter])
@@ -149,7 +148,10 @@ def test_another_configuration_or_data_set_is_refused(
     with pytest.raises(UserError, match=r"stages\.2\.learning_rate was 0\.0\d+, is now 0\.5"):
         train(small_config("stages.sync.learning_rate=0.5"), data=str(shards), out=out, resume=True)
     other = write_shards(tmp_path, [Sample(key=f"k{n}") for n in range(4)])
-    with pytest.raises(UserError, match=r"the shard .* cannot be read"):
+    differs = (
+        r"began on the manifest \w+, and .* is \w+: 6 of its 6 shards .* of its 13 samples 0 are among the 4 there"
+    )
+    with pytest.raises(UserError, match=differs):
         train(small_config(), data=str(other), out=out, resume=True)
     with pytest.raises(UserError, match="is there already: give --resume"):
         train(small_config(), data=str(shards), out=out, resume=False)

@@ -1,0 +1,160 @@
+"""Training on encoded shards is training on the shards they were made from."""
+
+import json
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from humo.checkpoints import save_model_dir
+from humo.mini.model import mini_model
+from schemas.errors import UserError
+from tests.training.sample_shards import Sample, write_shards
+from training.config import TrainingConfig, load_config
+from training.dataset import ShardSet, open_shard_set, verify_shards
+from training.encode import encode
+from training.encoding import BatchEncoder, EncodedBatch
+from training.features import read_nulls
+from training.loader import Batches
+from training.plan import Plan
+from training.trainer import train
+
+Config = Callable[..., TrainingConfig]
+CPU = torch.device("cpu")
+STILL = [
+    "data.augmentation={flip: 0, smallest_scale: 1, colour: 0}",
+    "data.sizes=[[32, 32]]",
+    "data.lengths=[21]",
+    "data.encoded.half=false",
+]
+
+
+@pytest.fixture
+def square(tmp_path: Path) -> Path:
+    """Clips in which neither crop nor window is left to chance, and one that is too short."""
+    samples = [
+        Sample(key=f"k{n}", person=("ann", "bob")[n % 2], size=(64, 64), tier=("sync", "subject")[n % 3 == 2])
+        for n in range(7)
+    ]
+    samples.append(Sample(key="short", frames=9, size=(64, 64)))
+    return write_shards(tmp_path / "pixels", samples)
+
+
+def batches(shards: ShardSet, config: TrainingConfig) -> Batches:
+    return Batches(shards, Plan(shards.rows, data=config.data, stages=config.stages, seed=config.seed), config)
+
+
+def tensors(batch: EncodedBatch) -> dict[str, torch.Tensor | None]:
+    given = batch.conditions
+    return {
+        "clean": batch.clean_bcthw,
+        "text": given.text_bld,
+        "audio": given.audio_btwgc,
+        "reference": given.reference_bcrhw,
+        "zero": given.zero_bcthw,
+        "noise": batch.noise_bcthw,
+        "time": batch.time_b,
+        "face": batch.face_mask_bthw,
+        "weight": batch.weight_b,
+    }
+
+
+@pytest.mark.parametrize("form", ["overwrite", "channels"])
+def test_batches_are_those_of_the_pixels(form: str, square: Path, tmp_path: Path, small_config: Config) -> None:
+    model = mini_model(0, form)  # type: ignore[arg-type]
+    save_model_dir(tmp_path / "model", model)
+    dropped = "objective.dropout={text: 0.4, image: 0.4, audio: 0.4}"
+    config = small_config(*STILL, dropped, f"model.start={tmp_path / 'model'}")
+    done = encode(config, data=str(square), out=tmp_path / "encoded")
+    assert (done.samples, done.too_short, done.damaged) == (7, 1, 0)
+    pixels, encoded = open_shard_set(str(square)), open_shard_set(str(done.manifest))
+    verify_shards(encoded, hashes=True)
+    assert encoded.manifest.fingerprint != pixels.manifest.fingerprint
+    assert encoded.manifest.counts.sync + encoded.manifest.counts.subject == 7
+    fast, slow = BatchEncoder(model, CPU, read_nulls(encoded)), BatchEncoder(model, CPU)
+    rows, kept = {row.key: row for row in pixels.rows}, set()
+    for step in (0, 6, 8):
+        slots = Plan(encoded.rows, data=config.data, stages=config.stages, seed=0).slots(step)
+        ours = batches(encoded, config).load(slots)
+        theirs = batches(pixels, config).load([replace(slot, row=rows[slot.row.key]) for slot in slots])
+        kept.update(ours.has_text_b.tolist(), ours.has_image_b.tolist())
+        for name, expected in tensors(slow.encode(theirs)).items():
+            found = tensors(fast.encode(ours))[name]
+            assert (found is None) == (expected is None), name
+            if found is not None and expected is not None:
+                assert torch.allclose(found, expected, atol=2e-5), name
+        assert torch.equal(ours.waveform_bs, theirs.waveform_bs)
+    assert kept == {True, False}
+
+
+def test_windows_and_variants(square: Path, tmp_path: Path, small_config: Config) -> None:
+    config = small_config("data.lengths=[5]", "data.encoded={windows: 3, variants: 2}")
+    encoded = open_shard_set(str(encode(config, data=str(square), out=tmp_path / "encoded").manifest))
+    loaded = batches(encoded, config)
+    references = {tuple(loaded[step].reference_bcrhw[0].flatten().tolist()) for step in range(9)}  # type: ignore[attr-defined]
+    assert 2 <= len(references) <= 2 * 8
+    with tarfile.open(tmp_path / "encoded" / encoded.rows[0].shard) as archive:
+        assert {name.partition(".")[2] for name in archive.getnames()} <= {"features.safetensors", "flac", "txt"}
+
+
+def test_a_run_trains_on_them(square: Path, tmp_path: Path, small_config: Config) -> None:
+    config = small_config("validation={windows: 1, samples: 2, every: 4, videos: 1, video_steps: 2}")
+    manifest = encode(config, data=str(square), out=tmp_path / "encoded").manifest
+    train(config, data=str(manifest), out=tmp_path / "out", resume=False)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert [line["valid"] for line in lines] == [4] * 9
+    assert lines[-1]["mask_loss"] > 0
+    assert list((tmp_path / "out" / "validation" / "step-00000004").glob("*.mp4"))
+    other = load_config("mini", ["data.sizes=[[48, 48]]", "data.lengths=[5]", "threads=1"])
+    with pytest.raises(UserError, match=r"was encoded with sizes = \[\[32, 32\]\], the run has \[\[48, 48\]\]"):
+        train(other, data=str(manifest), out=tmp_path / "other", resume=False)
+    tiny = mini_model(0)
+    tiny.codec.mean += 1  # type: ignore[attr-defined]
+    text = replace(tiny, text_encoder=type(tiny.text_encoder)(seed=9))
+    save_model_dir(tmp_path / "model", text)
+    changed = small_config(f"model.start={tmp_path / 'model'}")
+    with pytest.raises(UserError, match="was encoded with encoders"):
+        train(changed, data=str(manifest), out=tmp_path / "other", resume=False)
+
+
+def test_a_killed_encoding_goes_on_and_ends_the_same(
+    square: Path, tmp_path: Path, small_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import encode as module
+
+    config = small_config()
+    whole = encode(config, data=str(square), out=tmp_path / "whole")
+    calls = 0
+    original = module._Work._members
+
+    def until(self: module._Work, *given: object) -> dict[str, bytes]:
+        nonlocal calls
+        calls += 1
+        if calls == 6:
+            raise KeyboardInterrupt
+        return original(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module._Work, "_members", until)
+    with pytest.raises(KeyboardInterrupt):
+        encode(config, data=str(square), out=tmp_path / "out")
+    encode(config, data=str(square), out=tmp_path / "out")
+    assert calls < 6 + 8
+    assert (tmp_path / "out" / "manifest.json").read_bytes() == whole.manifest.read_bytes()
+    assert not list((tmp_path / "out").glob(".partial-*"))
+    with pytest.raises(UserError, match="another source or recipe"):
+        encode(small_config("data.sizes=[[48, 48]]"), data=str(square), out=tmp_path / "out")
+    with pytest.raises(UserError, match="encoded already"):
+        encode(config, data=str(whole.manifest), out=tmp_path / "twice")
+
+
+def test_damaged_samples_are_named_and_left_out(tmp_path: Path, small_config: Config) -> None:
+    samples = [Sample(key=f"k{n}", size=(64, 64)) for n in range(3)]
+    samples.append(Sample(key="bad", edit=lambda files: {**files, "mp4": b"noise"}))
+    data = write_shards(tmp_path / "data", samples)
+    done = encode(small_config(), data=str(data), out=tmp_path / "out")
+    assert (done.samples, done.damaged) == (3, 1)
+    [line] = (tmp_path / "out" / "damaged.jsonl").read_text().splitlines()
+    assert json.loads(line)["key"] == "bad"

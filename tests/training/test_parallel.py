@@ -1,0 +1,139 @@
+"""However the work is spread, the loss and the gradients are the same."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from humo.mini.model import mini_model
+from schemas.errors import UserError
+from tests.training.conftest import SMALL
+from tests.training.ranks import run_ranks
+from training.config import Parallel, load_config
+from training.dataset import open_shard_set
+from training.encoding import BatchEncoder
+from training.loader import Batches
+from training.parallel import joined, share_of_batch, shared_tokens, spread, whole
+from training.plan import Plan
+from training.stages import select
+from training.step import backward
+
+ONE_STAGE = [
+    *SMALL,
+    "stages.sync={steps: 4, trains: [self_attention, reference_input, other, audio, mask_predictor],"
+    " learning_rate: 0.01, sync_share: {start: 0.5, end: 0.5}}",
+    "optimizer.clip_norm=1000000",
+]
+STEP = 7
+SPREADS: dict[str, tuple[int, list[str]]] = {
+    "sharded": (2, []),
+    "copies": (4, ["parallel.shard=2"]),
+    "sequence": (2, ["parallel.sequence=2"]),
+    "sequence of copies": (4, ["parallel.sequence=2", "parallel.shard=2", "parallel.micro_batch=1"]),
+    "accumulated": (1, ["parallel.micro_batch=1"]),
+    "recomputed": (1, ["parallel.recompute=[block]"]),
+    "recomputed but attention": (
+        2,
+        ["parallel.recompute=[cross_attn, audio_cross_attn_wrapper, ffn]", "parallel.micro_batch=2"],
+    ),
+}
+
+
+def gradients(data: Path, out: Path, settings: list[str], form: str) -> None:
+    """Of one step, with nothing zero in the model; the first process writes them."""
+    config = load_config("mini", [*ONE_STAGE, *settings])
+    opened = open_shard_set(str(data))
+    rows = [row for row in opened.rows if row.split == "train"]
+    plan = Plan(rows, data=config.data, stages=config.stages, seed=0)
+    with joined(config.parallel, device="cpu") as world:
+        model = mini_model(0, form)  # type: ignore[arg-type]
+        draw = torch.Generator().manual_seed(1)
+        for parameter in model.transformer.parameters():
+            parameter.data += 0.02 * torch.randn(parameter.shape, generator=draw)
+        spread(model.transformer, config.parallel, world)
+        parameters = select(model.transformer, "sync", config.stages["sync"])
+        batches = Batches(opened, plan, config, share=(world.data_rank, world.data_ranks))
+        with shared_tokens(model.transformer, world):
+            found = backward(
+                model.transformer,
+                BatchEncoder(model, world.device),
+                batches[STEP],
+                parameters,
+                config=config,
+                world=world,
+                stage=config.stages["sync"],
+            )
+        tensors = {name: whole(one.grad) for name, one in parameters.items() if one.grad is not None}
+        assert len(tensors) == len(parameters)
+        if world.first:
+            torch.save({"loss": found.loss, "mask": found.mask_loss, "norm": found.norm, "tensors": tensors}, out)
+            out.with_suffix(".json").write_text(json.dumps(dict(found.sums)))
+
+
+@pytest.fixture(scope="module")
+def alone(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Loss, gradients and sums by form."""
+    found = {}
+    for form in ("overwrite", "channels"):
+        out = tmp_path_factory.mktemp("alone") / "gradients.pt"
+        run_ranks(1, gradients, shards, out, [], form)
+        found[form] = torch.load(out), json.loads(out.with_suffix(".json").read_text())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("form", "name"), [*(("overwrite", name) for name in SPREADS), ("channels", "sharded"), ("channels", "sequence")]
+)
+def test_loss_and_gradients_are_those_of_one_process(
+    form: str, name: str, shards: Path, tmp_path: Path, alone: Any
+) -> None:
+    expected, sums = alone[form]
+    count, settings = SPREADS[name]
+    run_ranks(count, gradients, shards, tmp_path / "gradients.pt", settings, form)
+    found = torch.load(tmp_path / "gradients.pt")
+    for value in ("loss", "mask", "norm"):
+        assert found[value] == pytest.approx(expected[value], rel=1e-5)
+    assert expected["mask"] > 0
+    largest = max(float(one.abs().max()) for one in expected["tensors"].values())
+    for parameter, one in expected["tensors"].items():
+        apart = float((found["tensors"][parameter] - one).abs().max())
+        assert apart < 1e-5 * max(largest, 1), (parameter, apart)
+        assert apart < 1e-4 * float(one.abs().max()) + 1e-7, (parameter, apart)
+    assert json.loads((tmp_path / "gradients.json").read_text()) == pytest.approx(sums, rel=1e-5)
+
+
+def complain(world_settings: list[str], out: Path) -> None:
+    config = load_config("mini", [*SMALL, *world_settings])
+    try:
+        with joined(config.parallel, device="cpu") as world:
+            share_of_batch(config.data.batch, world, config.parallel.micro_batch)
+            spread(mini_model(0).transformer, config.parallel, world)
+    except UserError as error:
+        out.write_text(str(error))
+
+
+@pytest.mark.parametrize(
+    ("count", "settings", "complaint"),
+    [
+        (1, ["parallel.micro_batch=3"], "data.batch is 4, which does not divide into micro-batches of 3 on 1 shares"),
+        (2, ["data.batch=5"], r"data.batch is 5, which does not divide into 2 shares of the data \(2 processes"),
+        (2, ["parallel.shard=3"], "parallel.shard is 3, which does not divide the 2 processes"),
+        (3, ["parallel.sequence=3"], "parallel.sequence is 3, which does not divide the model's 2 heads"),
+        (1, ["parallel.recompute=[attention]"], "a block has norm1, self_attn, .* and block is all"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(count: int, settings: list[str], complaint: str, tmp_path: Path) -> None:
+    settings = [*settings, "data.batch=3"] if count == 3 else settings
+    run_ranks(count, complain, settings, tmp_path / "complaint")
+    with pytest.raises(UserError, match=complaint):
+        raise UserError((tmp_path / "complaint").read_text())
+
+
+def test_the_share_of_a_process_alone_is_everything() -> None:
+    with joined(Parallel(), device="cpu") as world:
+        assert (world.data_rank, world.data_ranks, world.first, world.mesh) == (0, 1, True, None)
+        assert share_of_batch(7, world, 0) == 7
+        assert world.totals({"a": 1.5}) == {"a": 1.5}
+        assert world.gathered(["x", "y", "x"]) == ["x", "y"]

@@ -1,0 +1,240 @@
+"""`humo encode`: shards run through the frozen encoders, as shards with their own manifest, index and fingerprint."""
+
+import hashlib
+import io
+import json
+import sys
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.torch
+import torch
+from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from humo.conditions.reference import zero_condition
+from schemas.errors import UserError
+from schemas.manifest import Counts, Feature, Manifest, Shard, shards_fingerprint
+from schemas.sample import FPS, INDEX_SCHEMA
+from training.config import Augmentation, TrainingConfig
+from training.dataset import IndexRow, ShardSet, open_shard_set, verify_shards
+from training.decode import decode_clip
+from training.draws import Draw, generator
+from training.encoding import BatchEncoder
+from training.features import FEATURES, NULL_TEXT, NULLS, RECIPE, member_extensions, null_name
+from training.parallel import joined
+from training.plan import Bucket, Slot, bucket_of
+from training.recipe import recipe_fingerprint, recipe_of
+from training.samples import DamagedSample, read_members
+from training.start import start_model
+from training.windows import Window, cut_window
+
+_PARTIAL, _NOTE = ".partial-", ".made-"
+_PLAIN = Augmentation(flip=0, smallest_scale=1, colour=0)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoding left."""
+
+    manifest: Path
+    samples: int
+    too_short: int
+    damaged: int
+    """`damaged.jsonl` beside the manifest says which and why."""
+    seconds: float
+
+
+def encode(config: TrainingConfig, *, data: str, out: Path) -> Encoded:
+    """Encode all samples of a manifest that training could use.
+
+    A shard that is there is not made again, so a killed call goes on where it was.
+
+    Raises UserError for unreadable data, and for an `out` with shards of another recipe or source.
+    """
+    began = time.monotonic()
+    source = open_shard_set(data)
+    if source.manifest.features:
+        raise UserError(f"{data} is encoded already")
+    if config.data.verify != "nothing":
+        verify_shards(source, hashes=config.data.verify == "hashes")
+    with joined(config.parallel, device=config.device) as world:
+        model = start_model(config, world)
+        recipe = {"source": source.manifest.fingerprint, **recipe_of(config, model)}
+        _begin(out, recipe)
+        encoder = BatchEncoder(model, world.device)
+        buckets = {bucket for row in source.rows if (bucket := bucket_of(row, config.data))}
+        nulls = {NULL_TEXT: encoder.text("")}
+        if model.transformer.form == "channels":
+            for bucket in buckets:
+                frames = bucket.frames + 4 * bucket.references
+                size = {"height": bucket.height, "width": bucket.width}
+                grey = zero_condition(model.codec, frames=frames, **size)
+                nulls[null_name(frames, bucket.height, bucket.width)] = grey
+        (out / NULLS).write_bytes(safetensors.torch.save(_stored(nulls, config)))
+        work = _Work(config, source, encoder, out)
+        made = [work.shard(shard, [row for row in source.rows if row.shard == shard.url]) for shard in progress(source)]
+    features = [Feature(name=FEATURES, fingerprint=recipe_fingerprint(recipe))]
+    return _close(out, made, features, began)
+
+
+def progress(source: ShardSet) -> Iterable[Shard]:
+    """The shards, with a bar on a terminal."""
+    shards = source.manifest.shards
+    return track(shards, description="encoding", console=Console(stderr=True), disable=not sys.stderr.isatty())
+
+
+class _Made(BaseModel):
+    """What became of one shard of the source. Kept beside the shards, so that a killed call goes on where it was."""
+
+    shard: Shard | None
+    rows: list[dict[str, Any]]
+    too_short: int
+    damaged: list[dict[str, str]]
+
+
+class _Work:
+    def __init__(self, config: TrainingConfig, source: ShardSet, encoder: BatchEncoder, out: Path) -> None:
+        self._config, self._source, self._encoder, self._out = config, source, encoder, out
+
+    def shard(self, source: Shard, rows: Sequence[IndexRow]) -> _Made:
+        """One shard of the source as one encoded shard, in the same order."""
+        note = self._out / f"{_NOTE}{source.sha256[:16]}.json"
+        if note.is_file():
+            return _Made.model_validate_json(note.read_text())
+        partial = self._out / f"{_PARTIAL}{source.sha256[:16]}.tar"
+        places: list[tuple[IndexRow, int, int]] = []
+        damaged: list[dict[str, str]] = []
+        too_short = 0
+        with tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as archive:
+            for row in sorted(rows, key=lambda row: row.offset):
+                bucket = bucket_of(row, self._config.data)
+                if bucket is None:
+                    too_short += 1
+                    continue
+                try:
+                    members = self._members(row, bucket)
+                except DamagedSample as error:
+                    damaged.append({"key": row.key, "reason": str(error)})
+                    continue
+                start = archive.offset
+                for extension, content in members.items():
+                    info = tarfile.TarInfo(f"{row.key}.{extension}")
+                    info.size = len(content)
+                    archive.addfile(info, io.BytesIO(content))
+                places.append((row, start, archive.offset - start))
+        made = _Made(shard=None, rows=[], too_short=too_short, damaged=damaged)
+        if places:
+            made = self._named(partial, source, places).model_copy(update={"too_short": too_short, "damaged": damaged})
+        else:
+            partial.unlink()
+        note.write_text(made.model_dump_json())
+        return made
+
+    def _named(self, partial: Path, source: Shard, places: Sequence[tuple[IndexRow, int, int]]) -> _Made:
+        """The finished tar under the name that its content gives it."""
+        with partial.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        url = f"{source.split}-{source.tier}-{digest[:16]}.tar"
+        size = partial.stat().st_size
+        partial.rename(self._out / url)
+        shard = source.model_copy(update={"url": url, "sha256": digest, "bytes": size, "samples": len(places)})
+        rows = [{**asdict(row), "shard": url, "offset": offset, "bytes": length} for row, offset, length in places]
+        return _Made(shard=shard, rows=rows, too_short=0, damaged=[])
+
+    def _members(self, row: IndexRow, bucket: Bucket) -> dict[str, bytes]:
+        members = read_members(self._source.address(row.shard), row)
+        clip = decode_clip(members, row, bucket)
+        settings = self._config.data.encoded
+        count = settings.windows if row.frames > bucket.frames else 1
+        starts = np.linspace(0, row.frames - bucket.frames, count).round().astype(int).tolist()
+        # The row's own number stands in the slot's place, so that every clip is cropped in its own way.
+        place = int(hashlib.sha256(row.key.encode()).hexdigest()[:8], 16)
+        task = "sync" if row.tier == "sync" else "subject"
+
+        def cut(number: int, start: int, variant: int) -> Window:
+            return cut_window(
+                clip,
+                Slot(0, 0, task, row, bucket, start),  # type: ignore[arg-type]
+                augmentation=self._config.data.augmentation if variant else _PLAIN,
+                crop=generator(self._config.seed, Draw.CROP, place, number),
+                variation=generator(self._config.seed, Draw.REFERENCE, place, variant),
+            )
+
+        windows = [cut(number, start, 0) for number, start in enumerate(starts)]
+        variants = settings.variants if self._config.data.augmentation.varies else 1
+        references = [cut(0, starts[0], variant).references_rhwc for variant in range(variants)]
+        encoder = self._encoder
+        tensors = {
+            "starts": torch.tensor(starts),
+            "video": torch.cat([encoder.video(torch.from_numpy(one.video_fhwc)[None]) for one in windows]),
+            "mask": torch.from_numpy(np.stack([one.face_mask_thw for one in windows])).to(torch.uint8),
+            "reference": torch.cat([encoder.pictures(torch.from_numpy(one)[None]) for one in references]),
+            "text": encoder.text(members["txt"].decode()),
+        }
+        if row.tier == "sync":
+            sounds = [encoder.sound(torch.from_numpy(one.waveform_s), bucket.frames) for one in windows]
+            tensors["audio"] = torch.stack(sounds)
+        features = safetensors.torch.save(_stored(tensors, self._config))
+        return {name: features if name == FEATURES else members[name] for name in member_extensions(row.tier)}
+
+
+def _begin(out: Path, recipe: dict[str, object]) -> None:
+    """Raise UserError if the folder holds something else; empty it of what a killed call left."""
+    path = out / RECIPE
+    if path.is_file() and json.loads(path.read_text()) != recipe:
+        raise UserError(f"{out} holds shards of another source or recipe: give another --out")
+    if out.exists() and any(out.iterdir()) and not path.is_file():
+        raise UserError(f"{out} is there already and holds no encoded shards: give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    for left in out.glob(f"{_PARTIAL}*"):
+        left.unlink()
+    path.write_text(json.dumps(recipe, indent=1) + "\n")
+
+
+def _close(out: Path, made: Sequence[_Made], features: list[Feature], began: float) -> Encoded:
+    """Write index and manifest."""
+    rows = [row for one in made for row in one.rows]
+    shards = [one.shard for one in made if one.shard]
+    damaged = [entry for one in made for entry in one.damaged]
+    too_short = sum(one.too_short for one in made)
+    if damaged:
+        (out / "damaged.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in damaged))
+    if not rows:
+        raise UserError(f"no sample could be encoded: {too_short} are too short, {len(damaged)} are damaged")
+    kinds = Counter(row["tier"] for row in rows) + Counter(row["split"] for row in rows)
+    seconds = sum(row["frames"] for row in rows) / FPS
+    manifest = Manifest(
+        version=1,
+        fingerprint=shards_fingerprint(shards),
+        features=features,
+        counts=Counts(samples=len(rows), seconds=seconds, **kinds),
+        shards=shards,
+    )
+    pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), out / "index.parquet")
+    (out / "manifest.json").write_text(manifest.to_json())
+    return Encoded(
+        manifest=out / "manifest.json",
+        samples=len(rows),
+        too_short=too_short,
+        damaged=len(damaged),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _stored(tensors: dict[str, Tensor], config: TrainingConfig) -> dict[str, Tensor]:
+    dtype = torch.float16 if config.data.encoded.half else torch.float32
+    return {
+        name: (value.to(dtype) if value.is_floating_point() else value).detach().cpu().contiguous()
+        for name, value in tensors.items()
+    }

@@ -1,0 +1,214 @@
+"""The processes of a run, and how model and samples are spread over them.
+
+Weights, averages and optimizer are sharded (FSDP2), over all processes or over groups of `shard` of them, of which each
+holds a copy (HSDP). Independently of that, every `sequence` neighbouring processes have the same samples and share
+their tokens (Ulysses, `humo.sequence_parallel`). Gradients are summed over all processes: each adds the part of the
+loss that its samples make, and of samples that are shared its fraction.
+
+bfloat16 comes by autocast over float32 weights, not by FSDP's own casts: so what HuMo keeps in float32 (residual
+stream, norms, modulation, time embedding, head) stays so, parameter by parameter. Weights travel in float32 for that,
+twice the bytes; beside the work of a sequence of 40,000 tokens it does not count.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.utils.checkpoint import checkpoint
+
+from humo.sequence_parallel import sequence_split
+from humo.transformer import HuMoTransformer
+from schemas.errors import UserError
+from training.config import Parallel
+
+WHOLE_BLOCK = "block"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among the others of the run."""
+
+    rank: int
+    size: int
+    device: torch.device
+    data_rank: int
+    """Which share of every step's slots it has."""
+    data_ranks: int
+    """How many shares there are."""
+    mesh: DeviceMesh | None
+    """Of (copies, shards) for the weights; None for a process on its own."""
+    sharers: dist.ProcessGroup | None
+    """The processes with the same samples; None if there are no others."""
+    files: dist.ProcessGroup
+    """For checkpoints alone: collectives of a writing thread on the group of the training steps can hang."""
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the one that writes and tells."""
+        return self.rank == 0
+
+    @property
+    def sequence(self) -> int:
+        """Processes that have the same samples."""
+        return self.size // self.data_ranks
+
+    def totals(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The sums over all shares of the data. Every process calls it with the same names."""
+        if self.size == 1:
+            return dict(values)
+        counts = self.rank % self.sequence == 0
+        summed = torch.tensor(list(values.values()) if counts else [0.0] * len(values), dtype=torch.float64)
+        dist.all_reduce(summed)
+        return dict(zip(values, summed.tolist(), strict=True))
+
+    def gathered(self, items: Sequence[T]) -> list[T]:
+        """The different ones of all processes, in order. Every process calls it."""
+        lists: list[Any] = [None] * self.size
+        dist.all_gather_object(lists, list(items), group=self.files)
+        return list(dict.fromkeys(item for some in lists for item in some))
+
+    def by_first(self, action: Callable[[], None]) -> None:
+        """The first process does it while the others wait. A user's mistake that it finds is raised in all."""
+        complaint: list[str | None] = [None]
+        if self.first:
+            try:
+                action()
+            except UserError as error:
+                complaint = [str(error)]
+        if self.size > 1:
+            dist.broadcast_object_list(complaint, group=self.files)
+        if complaint[0] is not None:
+            raise UserError(complaint[0])
+
+
+@contextmanager
+def joined(parallel: Parallel, *, device: Literal["cpu", "cuda"]) -> Iterator[World]:
+    """The processes that `torchrun` or Ray started, by the environment they set; or this one on its own.
+
+    Raises UserError for sizes that the processes do not divide into.
+    """
+    apart = "RANK" in os.environ and "WORLD_SIZE" in os.environ
+    here = torch.device(device, int(os.environ.get("LOCAL_RANK", 0))) if device == "cuda" else torch.device("cpu")
+    if here.type == "cuda":
+        torch.cuda.set_device(here)
+    begun = not dist.is_initialized()
+    if begun:
+        backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+        store = dist.HashStore()  # type: ignore[attr-defined]
+        alone: dict[str, Any] = {"store": store, "rank": 0, "world_size": 1}
+        dist.init_process_group(backend, **({} if apart else alone))
+    try:
+        yield _world(parallel, here)
+    finally:
+        if begun:
+            dist.destroy_process_group()
+
+
+def _world(parallel: Parallel, device: torch.device) -> World:
+    size, rank = dist.get_world_size(), dist.get_rank()
+    shard = parallel.shard or size
+    for name, number in (("sequence", parallel.sequence), ("shard", shard)):
+        if size % number:
+            raise UserError(f"parallel.{name} is {number}, which does not divide the {size} processes of this run")
+    files = dist.new_group(backend="gloo")
+    mesh = sharers = None
+    if size > 1:
+        mesh = init_device_mesh(device.type, (size // shard, shard), mesh_dim_names=("copies", "shards"))
+        if shard == size:
+            mesh = mesh["shards"]
+    if parallel.sequence > 1:
+        grid = (size // parallel.sequence, parallel.sequence)
+        sharers = init_device_mesh(device.type, grid, mesh_dim_names=("data", "sequence"))["sequence"].get_group()
+    return World(
+        rank=rank,
+        size=size,
+        device=device,
+        data_rank=rank // parallel.sequence,
+        data_ranks=size // parallel.sequence,
+        mesh=mesh,
+        sharers=sharers,
+        files=files,
+    )
+
+
+def share_of_batch(batch: int, world: World, micro_batch: int) -> int:
+    """Samples of this process in a step. Raises UserError unless batch = micro-batch x shares x accumulation."""
+    share, rest = divmod(batch, world.data_ranks)
+    if rest or (micro_batch and share % micro_batch):
+        micro = f"micro-batches of {micro_batch} on " if micro_batch else ""
+        raise UserError(
+            f"data.batch is {batch}, which does not divide into {micro}{world.data_ranks} shares of the data "
+            f"({world.size} processes, {world.sequence} for each sequence): change data.batch or parallel.micro_batch"
+        )
+    return share
+
+
+def spread(model: HuMoTransformer, parallel: Parallel, world: World) -> None:
+    """Put the model, block by block, in float32 onto the devices, prepared as `parallel` says.
+
+    Raises UserError for heads that the processes of a sequence do not divide, and for names that no block has.
+    """
+    heads = int(model.config["heads"])
+    if heads % parallel.sequence:
+        raise UserError(f"parallel.sequence is {parallel.sequence}, which does not divide the model's {heads} heads")
+    for child in model.children():
+        child.to(torch.float32)
+    for block in model.blocks:
+        for name in parallel.recompute:
+            if name != WHOLE_BLOCK and name not in dict(block.named_modules()):
+                known = ", ".join(child for child, _ in block.named_children())
+                raise UserError(f"parallel.recompute names {name!r}; a block has {known}, and {WHOLE_BLOCK} is all")
+            part = block if name == WHOLE_BLOCK else block.get_submodule(name)
+            part.forward = _recomputed(part.forward)
+        if parallel.compile:
+            block.compile()
+        if world.mesh is not None:
+            fully_shard(block, mesh=world.mesh)
+    if world.mesh is None:
+        model.to(world.device)  # type: ignore[arg-type]
+        return
+    fully_shard(model, mesh=world.mesh)
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.set_gradient_divide_factor(1.0)
+            # A plain sum: gloo knows no other.
+            module.set_force_sum_reduction_for_comms(True)
+
+
+def shared_tokens(model: HuMoTransformer, world: World) -> AbstractContextManager[None]:
+    """Inside, the processes that have the same samples share their tokens."""
+    return nullcontext() if world.sharers is None else sequence_split(model, world.sharers)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part that this process holds; it shares its memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of it. Every process calls it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def full_state(model: nn.Module, *, keep: bool) -> dict[str, Tensor]:
+    """The whole weights on the CPU, one parameter after the other, where `keep` is set. Every process calls it."""
+    state = {}
+    for name, tensor in model.state_dict().items():
+        value = whole(tensor)
+        if keep:
+            state[name] = value.detach().to("cpu", copy=True)
+    return state
+
+
+def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
+    return partial(checkpoint, forward, use_reentrant=False)

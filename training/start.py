@@ -1,0 +1,73 @@
+"""The model that training begins from, spread over the processes, and the model directory it ends as."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from humo.checkpoints import (
+    KNOWN_PARTS,
+    Model,
+    empty_transformer,
+    load_part,
+    part_class,
+    read_index,
+    read_shift,
+    read_transformer_config,
+    save_model_dir,
+)
+from humo.mini.model import mini_model
+from humo.weights import fit_weights, read_weights
+from training.config import TrainingConfig
+from training.parallel import World, full_state, spread
+
+MINI = "mini"
+
+
+def start_model(config: TrainingConfig, world: World) -> Model:
+    """The model in float32, its transformer spread as the configuration says.
+
+    Raises UserError for an unfit model directory and for a spread that does not fit the model.
+    """
+    model = mini_model(config.seed) if config.model.start == MINI else _read(Path(config.model.start), config, world)
+    spread(model.transformer, config.parallel, world)
+    return model
+
+
+def _read(directory: Path, config: TrainingConfig, world: World) -> Model:
+    """With the transformer's weights still file maps, of which every process will take its shards."""
+    index = read_index(directory)
+    folder = directory / "transformer"
+    transformer = empty_transformer(read_transformer_config(folder), where=str(folder))
+    fit_weights(transformer, read_weights(folder), where=str(folder))
+    dtype = next(transformer.parameters()).dtype
+    parts = {
+        part: load_part(
+            directory,
+            part,
+            part_class(directory, index, part),
+            device=world.device,
+            dtype=dtype,
+            weights="full",
+        )
+        for part in KNOWN_PARTS
+    }
+    return Model(
+        transformer=transformer,
+        text_encoder=parts["text_encoder"],
+        audio_encoder=parts["audio_encoder"],
+        codec=parts["vae"],
+        defaults=index.defaults,
+        shift=read_shift(directory),
+    )
+
+
+def export_model(directory: Path, model: Model, world: World) -> None:
+    """Write the model as it is to a model directory, whole or not at all. Every process calls it; the first writes."""
+    state = full_state(model.transformer, keep=world.first)
+
+    def write() -> None:
+        config = {name: value for name, value in model.transformer.config.items() if not name.startswith("_")}
+        transformer = empty_transformer(config, where=str(directory))
+        transformer.load_state_dict(state, assign=True)
+        save_model_dir(directory, replace(model, transformer=transformer))
+
+    world.by_first(write)
