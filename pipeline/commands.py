@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from pipeline.store.files import Files
     from pipeline.store.snapshots import Snapshot
 
-Inputs = Annotated[list[str] | None, typer.Argument(help="Files, folders, globs, or lists (.txt, .csv, .jsonl)")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Files, folders, globs, http(s)://, s3://, gs://, or lists of these (.txt, .csv, .jsonl, .parquet)"
+    ),
+]
 Out = Annotated[str, typer.Option("--out", help="The run folder: a path or an fsspec address")]
 Run = Annotated[str, typer.Argument(help="The run folder")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="section.option=value, over the configuration")]
@@ -23,7 +28,7 @@ Json = Annotated[bool, typer.Option("--json", help="Facts as JSON")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `humo`."""
-    for command in (demo, curate, status, decide, pack, verify, trace, report, doctor):
+    for command in (demo, curate, status, decide, pack, verify, diff, trace, report, doctor):
         app.command()(command)
 
 
@@ -44,13 +49,14 @@ def curate(
     limit: Annotated[int | None, typer.Option(min=1, help="Take at most so many inputs")] = None,
 ) -> None:
     """Curate footage into shards; again with more inputs adds them, and only what is missing is computed."""
-    from pipeline.engine.curate import resolve
-    from pipeline.engine.takedown import refuse_unfinished
+    from pipeline.engine.run_file import resolve
+    from pipeline.engine.state import refuse_unfinished
     from pipeline.store.files import Files
     from pipeline.store.snapshots import latest
     from pipeline.store.writer import writing
 
     files = Files(out)
+    files.check()
     resolved = resolve(files, _over(config, settings, {} if profile is None else {"profile": profile}))
     if not inputs and latest(files).number == 0:
         raise UserError("nothing to curate: name files, folders, globs or lists")
@@ -75,7 +81,7 @@ def curate_and_report(
     relations = Relations(files, outcome.snapshot)
     print_funnel(funnel(relations, config.decide))
     console.print(f"shards: {files.root}/shards/manifest.json")
-    _report_failures(relations, outcome.gone)
+    _report_failures(relations, outcome.gone, outcome.stale)
 
 
 def status(run: Run, as_json: Json = False) -> None:
@@ -100,21 +106,24 @@ def decide(
 ) -> None:
     """Decide again from the tables; no model runs. Prints the funnel and what changed."""
     from pipeline.console import console, print_funnel, print_json
-    from pipeline.engine.curate import resolve
     from pipeline.engine.decide_again import decide_again
+    from pipeline.engine.run_file import resolve
+    from pipeline.engine.state import refuse_stale
 
-    files, snapshot, _ = open_run(run)
+    files, snapshot, before = open_run(run)
+    refuse_stale(files, snapshot, before)
     over = _over(config, settings, {})
     if over.keys() - {"decide"}:
         raise UserError(f"decide takes only options of the section 'decide', not {sorted(over.keys() - {'decide'})}")
     again = decide_again(files, snapshot, resolve(files, over), dry_run=dry_run)
     if as_json:
-        print_json({"funnel": again.funnel.to_dict(), "changes": again.changes})
+        print_json(again.to_dict())
         return
     print_funnel(again.funnel)
-    for change, keys in again.changes.items():
-        examples = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
-        console.print(f"{change}: {len(keys)} ({examples})")
+    for change in again.changes:
+        examples = ", ".join(change.examples[:3]) + (", ..." if change.clips > 3 else "")
+        counts = f"{change.clips} clips, {change.hours * 3600:.0f} s"
+        console.print(f"{change.before} -> {change.after}: {counts} ({examples})", markup=False)
     console.print("nothing was written" if dry_run else f"now give: humo pack {run}")
 
 
@@ -122,13 +131,15 @@ def pack(run: Run) -> None:
     """Write shards and the manifest from the decisions."""
     from pipeline.console import console
     from pipeline.engine.sets import pack_into
+    from pipeline.engine.state import refuse_stale
     from pipeline.pack.manifest import newest_manifest
     from pipeline.store.snapshots import commit
     from pipeline.store.writer import writing
 
     files, snapshot, config = open_run(run)
-    if not snapshot.paths("decisions"):
+    if "decisions" not in snapshot.sets:
         raise UserError(f"{run} has no decisions yet; run 'humo curate' first")
+    refuse_stale(files, snapshot, config)
     with writing(files):
         commit(files, snapshot, pack_into(files, snapshot, config))
     manifest = newest_manifest(files)
@@ -150,6 +161,22 @@ def verify(address: Annotated[str, typer.Argument(help="A run folder or a manife
     if problems:
         raise WorkFailed(f"{len(problems)} problems")
     console.print(f"{manifest.counts.samples} samples in {len(manifest.shards)} shards are what the manifest says")
+
+
+def diff(
+    a: Annotated[str, typer.Argument(help="A run folder or a manifest")],
+    b: Annotated[str, typer.Argument(help="Another of the same kind")],
+    as_json: Json = False,
+) -> None:
+    """What two runs (rows of every table, options) or two manifests (samples) do not have in common."""
+    from pipeline.console import print_diff, print_json
+    from pipeline.diff import diff as difference_of
+
+    found = difference_of(a, b)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_diff(found)
 
 
 def trace(run: Run, key: Annotated[str, typer.Argument(help="A sample's key")], as_json: Json = False) -> None:
@@ -196,24 +223,26 @@ def _over(config: Path | None, settings: list[str] | None, more: dict[str, Any])
 
 def open_run(run: str) -> "tuple[Files, Snapshot, CurateConfig]":
     """The run, its newest commit and its configuration. Raises UserError where there is none."""
-    from pipeline.engine.curate import resolve
+    from pipeline.engine.run_file import resolve
     from pipeline.store.files import Files
     from pipeline.store.snapshots import latest
 
     files = Files(run)
+    files.check()
     snapshot = latest(files)
     if snapshot.number == 0:
         raise UserError(f"{run} is no run folder; 'humo curate INPUT --out {run}' makes one")
     return files, snapshot, resolve(files, {})
 
 
-def _report_failures(relations: Any, gone: list[str]) -> None:
+def _report_failures(relations: Any, gone: list[str], stale: list[str]) -> None:
     from pipeline.console import console
     from pipeline.status import failures
     from schemas.tables import TABLES
 
     lines = [
         *failures(relations, list(TABLES)),
+        *stale,
         *(f"the file is gone or was changed, give it as an input again: {path}" for path in gone),
     ]
     for line in lines:

@@ -29,6 +29,11 @@ class EngineConfig(Configuration):
     source_seconds: float = Field(default=7200, gt=0, description="A source that takes longer to cut ends its worker")
     clip_seconds: float = Field(default=300, gt=0, description="A clip that takes longer to measure ends its worker")
     memory_mb: int = Field(default=4096, ge=256, description="A worker that takes more memory is ended")
+    disk_share: float = Field(
+        default=1.0,
+        ge=0,
+        description="Room that a run may need on its disk, as a share of its footage; 0: no look",
+    )
     failure_limit: float = Field(
         default=0.5, gt=0, le=1, description="The run stops where more of its sources fail; 1 never stops"
     )

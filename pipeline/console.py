@@ -3,14 +3,17 @@
 import json
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipeline.decide.funnel import Funnel
-from pipeline.status import Status
+if TYPE_CHECKING:
+    # Each command imports what it needs, and does not wait for what the others need.
+    from pipeline.decide.funnel import Funnel
+    from pipeline.diff import Diff
+    from pipeline.status import Status
 
 LINE_EVERY_S = 10.0
 
@@ -40,7 +43,7 @@ class ProgressView:
         """Show that `done` of `total` are done."""
         if self._bar is not None:
             task = self._tasks.setdefault(stage, self._bar.add_task(stage, total=total))
-            self._bar.update(task, completed=done)
+            self._bar.update(task, completed=done, total=total)
         elif done == total or time.monotonic() - self._last > LINE_EVERY_S:
             self._last = time.monotonic()
             console.print(f"{stage}: {done} of {total}")
@@ -51,7 +54,7 @@ def print_json(facts: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(facts, indent=1, default=str) + "\n")
 
 
-def print_funnel(found: Funnel) -> None:
+def print_funnel(found: "Funnel") -> None:
     """The funnel as a table: what each rule left over."""
     table = Table(title="Funnel", title_justify="left")
     table.add_column("step")
@@ -76,7 +79,7 @@ def print_funnel(found: Funnel) -> None:
         )
 
 
-def print_status(found: Status) -> None:
+def print_status(found: "Status") -> None:
     """Tables, counts, decodes, cost, and what a re-run would do."""
     table = Table(title=f"{found.run}, snapshot {found.snapshot}", title_justify="left")
     table.add_column("table")
@@ -87,14 +90,31 @@ def print_status(found: Status) -> None:
     console.print(table)
     decodes = ", ".join(f"{name} {count}" for name, count in found.decodes.items())
     console.print(f"decodes by pass: {decodes or 'none'}")
+    computed = ", ".join(f"{name} {count}" for name, count in found.computed.items())
+    console.print(f"computed by stage since the run began: {computed or 'nothing'}")
     seconds = ", ".join(f"{name} {amount:.1f}" for name, amount in found.seconds.items())
     console.print(f"processor seconds by stage: {seconds or 'none'}")
     if found.seconds_per_kept_hour is not None:
         console.print(f"an hour of kept video cost {found.seconds_per_kept_hour:.0f} processor seconds")
-    redo = ", ".join(f"{stage} ({count})" for stage, count in found.redo.items())
-    console.print(f"a re-run would compute: {redo or 'nothing'}")
+    console.print("a re-run would compute: " + ("" if found.redo else "nothing"))
+    for stage, again in found.redo.items():
+        console.print(f"  {stage} ({again.sources}): {'; '.join(again.why)}", markup=False)
     for line in found.failures:
         console.print(f"failed: {line}", markup=False)
+
+
+def print_diff(found: "Diff") -> None:
+    """Counts by table, the first ids of each kind, and the options that differ."""
+    for name, (one, other) in found.options.items():
+        console.print(f"{name}: {one} -> {other}", markup=False)
+    for one in found.differences:
+        sides = f"{one.only_a} only in A, {one.only_b} only in B"
+        console.print(f"{one.what}: {one.same} same, {one.changed} changed, {sides}")
+        for kind, ids in (("changed", one.changed_ids), ("only A", one.only_a_ids), ("only B", one.only_b_ids)):
+            if ids:
+                console.print(f"  {kind}: {', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}", markup=False)
+    if not found.options and not any(one.any for one in found.differences):
+        console.print("no difference")
 
 
 def print_trace(story: dict[str, Any]) -> None:

@@ -116,3 +116,11 @@ class ClipStage(Protocol):
     def measure(self, clip: Clip, inputs: ClipInputs) -> Measured:
         """The measurements. Raises Unmeasurable or Inapplicable with the reason to record."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetRows:
+    """What a set stage found: all its rows, and for how many items it had to look again."""
+
+    rows: list[Row]
+    computed: int

@@ -1,20 +1,17 @@
 """What a run holds, what it cost, and what a re-run would do."""
 
-from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.config import CurateConfig
-from pipeline.engine.fingerprint import fingerprints
-from pipeline.engine.locations import sources_of
-from pipeline.engine.plan import missing_stages
-from pipeline.engine.sets import set_parts
-from pipeline.flow import STAGES, downstream
+from pipeline.engine.redo import Redo, redo
+from pipeline.flow import STAGES
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot
 
 UNPACKED = "index"
+PLACE = "(SELECT min(uri) FROM locations WHERE source_id = split_part(failed.id, '_', 1))"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +27,18 @@ class TableStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Answers `humo status`. `redo`: stage -> sources (or 1 for a set stage) that a re-run would compute again."""
+    """Answers `humo status`. `computed`: stage -> for how many items (sources, clips, tracks, shards)
+    it computed something since the run began. `redo`: stage -> what a re-run would compute again, and why."""
 
     run: str
     snapshot: int
     tables: list[TableStatus]
     decodes: dict[str, int]
+    computed: dict[str, int]
     seconds: dict[str, float]
     kept_hours: float
     seconds_per_kept_hour: float | None
-    redo: dict[str, int]
+    redo: dict[str, Redo]
     failures: list[str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,12 +58,13 @@ def status_of(files: Files, snapshot: Snapshot, config: CurateConfig) -> Status:
         run=files.root,
         snapshot=snapshot.number,
         tables=[_table(relations, name) for name in ["locations", *names]],
-        decodes={name.removeprefix("decodes."): int(n) for name, n in snapshot.work.items() if "decodes." in name},
+        computed=_counts(snapshot, "computed."),
+        decodes=_counts(snapshot, "decodes."),
         seconds={name: round(amount, 3) for name, amount in sorted(seconds.items())},
         kept_hours=float(kept),
         seconds_per_kept_hour=round(sum(seconds.values()) / kept, 1) if kept else None,
-        redo=_redo(relations, snapshot, config),
-        failures=failures(relations, names),
+        redo=redo(relations, config),
+        failures=failures(relations, ["locations", *names]),
     )
 
 
@@ -72,12 +72,17 @@ def failures(relations: Relations, tables: list[str]) -> list[str]:
     """One line for each failed row: table, id, the place its source was found, reason."""
     lines: list[str] = []
     for table in tables:
+        uri = "uri" if table == "locations" else PLACE
         rows = relations.connection.execute(
-            f"""SELECT id, error, (SELECT min(uri) FROM locations WHERE source_id = split_part(failed.id, '_', 1))
+            f"""SELECT id, error, {uri}
                 FROM "{table}" AS failed WHERE status = 'failed' ORDER BY id"""
         ).fetchall()
         lines.extend(f"{table} {id_}{f' ({uri})' if uri else ''}: {error}" for id_, error, uri in rows)
     return lines
+
+
+def _counts(snapshot: Snapshot, kind: str) -> dict[str, int]:
+    return {name.removeprefix(kind): int(n) for name, n in snapshot.work.items() if name.startswith(kind)}
 
 
 def _table(relations: Relations, name: str) -> TableStatus:
@@ -89,19 +94,3 @@ def _table(relations: Relations, name: str) -> TableStatus:
         failed=counts.get("failed", 0),
         inapplicable=counts.get("inapplicable", 0),
     )
-
-
-def _redo(relations: Relations, snapshot: Snapshot, config: CurateConfig) -> dict[str, int]:
-    prints = fingerprints(config)
-    counts: Counter[str] = Counter()
-    for source, _there in sources_of(relations):
-        counts.update(missing_stages(source.id, snapshot, prints))
-    again = downstream(set(counts))
-    for stage in STAGES:
-        if stage.per == "set":
-            current = {table: snapshot.paths(table) for table in stage.tables}
-            wanted = {table: [path] for table, path in set_parts(stage.name, snapshot, config).items()}
-            if stage.name in again or current != wanted:
-                again = downstream({*again, stage.name})
-                counts[stage.name] = 1
-    return {stage.name: counts[stage.name] for stage in STAGES if counts[stage.name]}

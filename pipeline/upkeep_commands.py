@@ -67,7 +67,8 @@ def clean(
     """Delete what no commit needs: superseded parts and snapshots, media that no row names, shards of old manifests."""
     from pipeline.console import console
     from pipeline.engine.clean import leftovers
-    from pipeline.engine.takedown import refuse_unfinished
+    from pipeline.engine.fetching import sweep_fetching
+    from pipeline.engine.state import refuse_unfinished
     from pipeline.store.snapshots import latest
     from pipeline.store.writer import writing
 
@@ -80,6 +81,7 @@ def clean(
         snapshot = latest(files)
         if not dry_run:
             files.sweep()
+            sweep_fetching(files)
         for path in leftovers(files, snapshot, keep_manifests=keep):
             count += 1
             size += files.size(path)

@@ -5,6 +5,7 @@ the typer application. Nothing is imported upward, and a command imports what it
 `humo status` does not wait for torch.
 """
 
+import errno
 import sys
 from importlib.metadata import entry_points
 from typing import Any
@@ -37,6 +38,11 @@ def run(arguments: list[str] | None = None) -> int:
         return 2
     except WorkFailed as error:
         print(f"humo: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"humo: there is no room left ({error}); make some, and give the same command again", file=sys.stderr)
         return 1
     except TyperException as error:
         # The bare command asks for its help, which is not one line.

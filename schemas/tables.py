@@ -51,6 +51,8 @@ def _fields(**types: pa.DataType) -> list[pa.Field]:
 
 
 _TABLES = [
+    # What each source's rows were computed with, as JSON: see `pipeline.engine.plan.Terms`.
+    Table(name="ledger", version=1, row="source", columns=_fields(terms=pa.string())),
     Table(
         name="sources",
         version=1,
@@ -72,6 +74,7 @@ _TABLES = [
             source_id=pa.string(),
             uri=pa.string(),
             etag=pa.string(),
+            bytes=pa.int64(),
             licence=pa.string(),
             consent=pa.string(),
             extra=pa.string(),
@@ -129,7 +132,16 @@ _TABLES = [
         name="duplicates",
         version=1,
         row="clip",
-        columns=_fields(group=pa.string(), is_duplicate=pa.bool_(), duplicate_of=pa.string(), distance=pa.float32()),
+        columns=_fields(
+            group=pa.string(),
+            is_duplicate=pa.bool_(),
+            duplicate_of=pa.string(),
+            distance=pa.float32(),
+            # What a later run need not compare again: the copies found, how far each is, and a digest of the signature.
+            copies=pa.list_(pa.string()),
+            apart=pa.list_(pa.float32()),
+            seen=pa.string(),
+        ),
     ),
     Table(
         name="faces",
@@ -164,7 +176,14 @@ _TABLES = [
         name="identities",
         version=1,
         row="track",
-        columns=_fields(clip_id=pa.string(), track=pa.int32(), identity=pa.string()),
+        columns=_fields(
+            clip_id=pa.string(),
+            track=pa.int32(),
+            identity=pa.string(),
+            # Tracks that are alike, directly or by way of others, and a digest of what was looked at of this one.
+            component=pa.string(),
+            seen=pa.string(),
+        ),
     ),
     Table(
         name="candidates",
@@ -182,7 +201,11 @@ _TABLES = [
             size=pa.float32(),
             sharpness=pa.float32(),
             differs=pa.struct([("pose_deg", pa.float32()), ("light", pa.float32()), ("look", pa.float32())]),
+            # The three of them in one number, 0 to 1.
+            difference=pa.float32(),
             file=pa.string(),
+            # Digest of all that the candidates of this identity follow from.
+            inputs=pa.string(),
         ),
     ),
     Table(

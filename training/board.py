@@ -1,6 +1,7 @@
 """Curves for TensorBoard, and for Weights & Biases where it is installed: means over the steps between two points."""
 
 import importlib.util
+import os
 import resource
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +34,9 @@ class Board:
 
             self._writer = SummaryWriter(str(folder))
             if importlib.util.find_spec("wandb"):
-                self._run = importlib.import_module("wandb").init(project="humo", dir=str(folder))
+                # Without a key it would ask for one; then its files wait for `wandb sync`.
+                mode = "online" if "WANDB_API_KEY" in os.environ else "offline"
+                self._run = importlib.import_module("wandb").init(project="humo", dir=str(folder), mode=mode)
 
     def step(self, record: StepRecord, *, flops: float, tokens: int) -> None:
         """Take a step in: its record, the operations and the tokens of all its samples."""

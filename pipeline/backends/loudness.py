@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import bilinear, sosfilt, tf2sos
 
 SAMPLE_RATE = 16_000
 BLOCK_S = 0.4
@@ -48,6 +47,9 @@ def measure_loudness(waveform_s: NDArray[np.float32], *, rate: int = SAMPLE_RATE
         return LoudnessMeasure(None, f"shorter than a block of {BLOCK_S} s")
     if not np.isfinite(waveform_s).all():
         return LoudnessMeasure(None, "the audio holds values that are no numbers")
+    # SciPy's filters take a second to import, which commands that only name this stage need not wait for.
+    from scipy.signal import sosfilt
+
     weighted = sosfilt(_k_weighting(rate), waveform_s.astype(np.float64))
     energy = np.concatenate([[0.0], np.cumsum(weighted**2)])
     starts = np.arange(0, len(waveform_s) - block + 1, step)
@@ -74,6 +76,8 @@ def _k_weighting(rate: int) -> NDArray[np.float64]:
     2018, "Evaluation of implementations of the EBU R128 loudness measurement"), carried to any rate by the bilinear
     transform. At 48 kHz they give the published coefficients; at 16 kHz the shelf is 0.05 LU too high at 1 kHz.
     """
+    from scipy.signal import bilinear, tf2sos
+
     frequency, gain_db, quality = 1681.974450955533, 3.999843853973347, 0.7071752369554196
     shelf_gain = 10 ** (gain_db / 20)
     middle_gain = shelf_gain**0.4996667741545416

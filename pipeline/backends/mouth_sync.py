@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
-from scipy.signal import butter, sosfiltfilt
 
 Series = NDArray[np.float64]
 
@@ -103,11 +101,15 @@ def _filled(series_f: NDArray[np.floating]) -> Series:
 
 
 def _without_trend(series_f: Series) -> Series:
+    from scipy.ndimage import gaussian_filter1d
+
     return np.asarray(series_f - gaussian_filter1d(series_f, TREND_FRAMES))
 
 
 def _vowel_level(waveform_s: NDArray[np.float32]) -> Series:
     """Logarithm of the vowel band's level in each frame, over a floor of 2 % of its loud parts."""
+    from scipy.signal import butter, sosfiltfilt
+
     band = butter(2, VOWEL_BAND_HZ, "bandpass", fs=SAMPLE_RATE, output="sos")
     filtered = sosfiltfilt(band, waveform_s.astype(np.float64))
     level = np.sqrt((filtered.reshape(-1, SAMPLES_PER_FRAME) ** 2).mean(axis=1))

@@ -1,6 +1,6 @@
 """Nearest vectors with LanceDB: exact search over vectors of length 1, with filters on their columns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,12 @@ class VectorIndex:
         query = self._table.search(np.asarray(vector_d)).where(where, prefilter=True)
         return _ranked(_searched(query, limit), 1)[0]
 
-    def neighbours(self, *, limit: int) -> Iterator[Found]:
-        """For each vector in order of position: the most similar ones, itself among them."""
+    def neighbours(self, places: Sequence[int], *, limit: int) -> Iterator[Found]:
+        """For each of these positions, in order: the most similar vectors, itself among them."""
         self._write()
         vectors = self.vectors()
-        for start in range(0, self._count, QUERY_BATCH):
-            queries = np.asarray(vectors[start : start + QUERY_BATCH])
+        for start in range(0, len(places), QUERY_BATCH):
+            queries = np.asarray(vectors[list(places[start : start + QUERY_BATCH])])
             yield from _ranked(_searched(self._table.search(queries), limit), len(queries))
 
     def _write(self) -> None:

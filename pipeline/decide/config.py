@@ -51,12 +51,20 @@ class ReferenceBounds(Configuration):
         return (lower if self.lower is None else self.lower, upper if self.upper is None else self.upper)
 
 
+class Caps(Configuration):
+    """How many clips of one kind are kept, so that no face and no film fills the set."""
+
+    source: int | None = Field(default=None, ge=1, description="Kept clips of a source at most")
+    identity: int | None = Field(default=None, ge=1, description="Kept clips that show an identity at most")
+
+
 class DecideConfig(Configuration):
     """What is kept. A rule compares clip-level columns; one with a NULL in it is unknown, and unknown is not kept."""
 
     subject: tuple[str, ...] = Field(default=SUBJECT_RULES, description="Rules of the subject tier")
     sync: tuple[str, ...] = Field(default=SYNC_RULES, description="Rules of the sync tier, on top of the subject rules")
     references: ReferenceBounds = ReferenceBounds()
+    caps: Caps = Caps()
     val_fraction: float = Field(
         default=0.05, ge=0, lt=1, description="Share of the components (identity, source, duplicates) for validation"
     )

@@ -1,11 +1,15 @@
 """The funnel: how many clips pass each rule, in the order of the rules."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.decide.config import DecideConfig
-from pipeline.decide.decisions import DUPLICATE_RULE
+from pipeline.decide.surplus import DUPLICATE_RULE, cap_rules
+from pipeline.decide.verdicts import NEEDED
 from pipeline.store.relations import Relations
+
+UNSAID = {rule.text for rules in NEEDED.values() for rule in rules}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,23 +71,38 @@ def funnel(relations: Relations, config: DecideConfig) -> Funnel:
     )
 
 
+def rule_order(config: DecideConfig) -> list[tuple[str, str]]:
+    """(tier, rule) in the order in which a clip meets them; that is also their order in a decision."""
+    subject = [*config.subject, *(rule.text for rule in NEEDED["subject"]), DUPLICATE_RULE, *cap_rules(config.caps)]
+    sync = [*config.sync, *(rule.text for rule in NEEDED["sync"])]
+    return [("subject", rule) for rule in subject] + [("sync", rule) for rule in sync]
+
+
 def _steps(relations: Relations, config: DecideConfig) -> list[Step]:
-    order = [("subject", rule) for rule in (*config.subject, DUPLICATE_RULE)] + [("sync", rule) for rule in config.sync]
-    failed = dict.fromkeys(order, 0)
-    unknown = dict.fromkeys(order, 0)
-    rows = relations.connection.execute("SELECT failed_rules, unknown_rules FROM decisions").fetchall()
-    for row in rows:
-        missed = {
-            (rule["tier"], rule["rule"]): counts
-            for rules, counts in zip(row, (failed, unknown), strict=True)
-            for rule in rules
-        }
-        first = next((rule for rule in order if rule in missed), None)
-        if first is not None:
-            missed[first][first] += 1
+    order = rule_order(config)
+    place = {rule: number for number, rule in enumerate(order)}
+    missed = {"failed": Counter[int](), "unknown": Counter[int]()}
+    left = 0
+    rows = relations.connection.execute(
+        """SELECT failed_rules[1].tier, failed_rules[1].rule, unknown_rules[1].tier, unknown_rules[1].rule, count(*)
+           FROM decisions GROUP BY ALL"""
+    ).fetchall()
+    for *firsts, clips in rows:
+        left += clips
+        # A surplus clip's rule stands first among those it failed, but comes after all rules of its tier.
+        found = [
+            (place[rule], kind)
+            for rule, kind in zip((tuple(firsts[:2]), tuple(firsts[2:])), missed, strict=True)
+            if rule in place
+        ]
+        if found:
+            number, kind = min(found)
+            missed[kind][number] += clips
     steps: list[Step] = []
-    left = len(rows)
-    for tier, rule in order:
-        left -= failed[tier, rule] + unknown[tier, rule]
-        steps.append(Step(tier=tier, rule=rule, passed=left, failed=failed[tier, rule], unknown=unknown[tier, rule]))
+    for number, (tier, rule) in enumerate(order):
+        failed, unknown = (missed[kind][number] for kind in ("failed", "unknown"))
+        left -= failed + unknown
+        # What every sample must have is named only where it was missed.
+        if failed or unknown or rule not in UNSAID:
+            steps.append(Step(tier=tier, rule=rule, passed=left, failed=failed, unknown=unknown))
     return steps

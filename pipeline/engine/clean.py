@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
+from pipeline.engine.plan import PENDING
 from pipeline.pack.manifest import read_manifests
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, snapshot_path
 
 MEDIA_COLUMNS = {
+    "sources": ("locations", "source_id"),
     "clips": ("clips", "media_sha256"),
     "audio": ("clips", "audio_sha256"),
     "faces": ("faces", "boxes_sha256"),
@@ -22,8 +24,9 @@ def leftovers(files: Files, snapshot: Snapshot, *, keep_manifests: int) -> Itera
 
     Only while no other command writes to the run: parts that wait for their commit would be taken for leftovers.
     """
-    parts = {path for groups in snapshot.parts.values() for paths in groups.values() for path in paths}
+    parts = snapshot.paths()
     yield from (path for path in files.walk("tables") if path not in parts)
+    yield from files.walk(PENDING)
     yield from (path for path in files.walk("snapshots") if path != snapshot_path(snapshot.number))
     manifests = read_manifests(files)
     kept = dict(sorted(manifests.items())[-keep_manifests:])
@@ -39,6 +42,9 @@ def _media(files: Files, relations: Relations) -> Iterator[str]:
         for start in files.names(f"media/{kind}"):
             query = f'SELECT DISTINCT {column} FROM "{table}" WHERE starts_with({column}, ?)'
             named = {sha256 for (sha256,) in relations.connection.execute(query, [start]).fetchall()}
+            if kind == "sources":
+                # Of these something was taken down, which their own files still show.
+                named -= relations.snapshot.removed.keys()
             for path in files.walk(f"media/{kind}/{start}"):
                 if path.rsplit("/", 1)[-1].partition(".")[0] not in named:
                     yield path

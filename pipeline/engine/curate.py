@@ -1,68 +1,43 @@
 """A curation run from inputs to shards: crawl, pass over what is missing, decide, pack."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
 
 from pipeline.config import CurateConfig
-from pipeline.decide.decisions import check_rules
 from pipeline.engine import attempts
 from pipeline.engine.commits import Commits, FailureLimit
+from pipeline.engine.disk import DiskFull, check_room
 from pipeline.engine.fingerprint import fingerprints
-from pipeline.engine.locations import crawl_into, sources_of
-from pipeline.engine.plan import missing_stages
+from pipeline.engine.jobs import Job, jobs, new_footage_bytes
+from pipeline.engine.locations import crawl_into
+from pipeline.engine.progress import Progress
+from pipeline.engine.redo import redo
+from pipeline.engine.run_file import write_run
 from pipeline.engine.sets import pack_into, run_set
 from pipeline.flow import SETS
-from pipeline.stage import Source
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit, latest
-from schemas.configuration import merged, validated
-from schemas.errors import UserError
+from schemas.errors import WorkFailed
 
-Progress = Callable[[str, int, int], None]
-"""Told of (stage, done, of all) as work goes on."""
+WAVE = 4096
+"""Sources given to Ray at a time: it holds a list of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run came to. `computed`: sources that had work to do."""
+    """What a run came to. `computed`: sources that had work to do.
+
+    `gone`: where sources lay that have work to do and are there no more. `stale`: places that could not be looked at
+    again, of which an earlier state is kept.
+    """
 
     snapshot: Snapshot
     sources: int
     computed: int
     gone: list[str]
-
-
-def resolve(files: Files, over: dict[str, Any]) -> CurateConfig:
-    """The configuration of the run so far, with what is given now laid over it. Raises UserError."""
-    base = read_run(files).get("configuration", {})
-    config = validated(CurateConfig, merged(base, over), where="configuration")
-    if config.profile == "gpu":
-        raise UserError("the gpu profile has no backends in this version; use --profile local")
-    check_rules(config.decide)
-    return config
-
-
-def read_run(files: Files) -> dict[str, Any]:
-    """run.json, or nothing where there is no run yet."""
-    if not files.exists("run.json"):
-        return {}
-    run: dict[str, Any] = json.loads(files.read("run.json"))
-    return run
-
-
-def write_run(files: Files, config: CurateConfig) -> None:
-    """Record the configuration in force and the fingerprints that it gives."""
-    run = {
-        "schema": "humo.run/1",
-        "configuration": config.model_dump(mode="json"),
-        "fingerprints": fingerprints(config),
-    }
-    text = json.dumps(run, indent=1, sort_keys=True).encode()
-    if not files.exists("run.json") or files.read("run.json") != text:
-        files.replace("run.json", text)
+    stale: list[str]
 
 
 def curate(
@@ -78,18 +53,14 @@ def curate(
     files.sweep()
     files.sweep(attempts.FOLDER)
     base = latest(files)
-    snapshot = crawl_into(files, base, inputs, config.crawl, limit=limit) if inputs else base
-    snapshot = commit(files, base, snapshot)
+    stale: list[str] = []
+    snapshot = crawl_into(files, base, inputs, config.crawl, limit=limit, progress=progress, tell_stale=stale.append)
     write_run(files, config)
-    sources = list(sources_of(Relations(files, snapshot)))
-    prints = fingerprints(config)
-    missing = [(source, there) for source, there in sources if missing_stages(source.id, snapshot, prints)]
-    ready = [source for source, there in missing if there]
-    gone = [str(source.path) for source, there in missing if not there]
-    if ready:
-        snapshot = _run_items(files, snapshot, ready, config, address, progress)
+    relations = Relations(files, snapshot)
+    known = relations.connection.execute("SELECT count(DISTINCT source_id) FROM locations").fetchall()[0][0]
+    snapshot, computed, gone = _run_items(files, snapshot, config, address, progress)
     snapshot = run_sets(files, snapshot, config)
-    return Outcome(snapshot=snapshot, sources=len(sources), computed=len(ready), gone=gone)
+    return Outcome(snapshot=snapshot, sources=known, computed=computed, gone=gone, stale=stale)
 
 
 def run_sets(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
@@ -103,21 +74,47 @@ def run_sets(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot
 
 
 def _run_items(
-    files: Files, base: Snapshot, sources: list[Source], config: CurateConfig, address: str | None, progress: Progress
-) -> Snapshot:
+    files: Files, base: Snapshot, config: CurateConfig, address: str | None, progress: Progress
+) -> tuple[Snapshot, int, list[str]]:
+    """The snapshot with every item computed, how many sources that were, and the places of those that are gone."""
+    prints = fingerprints(config)
+    relations = Relations(files, base)
+    new_bytes = new_footage_bytes(relations)
+    every = max((found.sources for found in redo(relations, config).values()), default=0)
+    gone: list[str] = []
+    ready = _ready(jobs(relations, prints), gone)
+    first = list(islice(ready, WAVE))
+    if not first:
+        return base, 0, gone
     # Ray takes seconds to import; a run with nothing to do does without.
     from pipeline.engine.clip_stages import check_stages
     from pipeline.engine.ray_run import run_passes, running_ray
 
     check_stages(config)
+    check_room(files, new_bytes, share=config.engine.disk_share)
     limit = FailureLimit(share=config.engine.failure_limit, seen_first=config.engine.failure_limit_from)
     commits = Commits(files, base, limit)
     done = 0
-    progress("sources", done, len(sources))
-    with running_ray(config, address):
-        for unit in run_passes(files.root, config, sources, base):
-            if commits.add(unit):
-                done += 1
-                progress("sources", done, len(sources))
+    progress("sources", done, every)
+    try:
+        with running_ray(config, address):
+            wave = first
+            while wave:
+                for unit in run_passes(files.root, config, wave):
+                    if commits.add(unit):
+                        done += 1
+                        progress("sources", done, every)
+                wave = list(islice(ready, WAVE))
+    except DiskFull as error:
+        raise WorkFailed(f"{error}. What is committed is kept: make room, and give the same command again") from error
     files.sweep(attempts.FOLDER)
-    return commits.commit()
+    return commits.commit(), done, gone
+
+
+def _ready(found: Iterator[Job], gone: list[str]) -> Iterator[Job]:
+    """Those that can be done; the places of the others go to `gone`."""
+    for job in found:
+        if job.there:
+            yield job
+        else:
+            gone.append(job.path)

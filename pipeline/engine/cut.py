@@ -4,14 +4,17 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pipeline.config import CurateConfig
 from pipeline.engine.attempts import Attempts
+from pipeline.engine.disk import refuse_full
 from pipeline.engine.fingerprint import fingerprints
-from pipeline.engine.plan import clips_part_of, shots_parts
+from pipeline.engine.pending import Committed, restore
+from pipeline.engine.plan import Terms, clips_part, shots_parts
 from pipeline.engine.removal import overlaps
 from pipeline.engine.rows import completed, unmeasured
-from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
+from pipeline.engine.unit import Unit, unit_starts
 from pipeline.engine.watchdog import Watchdog
 from pipeline.engine.work import Work
 from pipeline.stage import Row, Source
@@ -20,6 +23,23 @@ from pipeline.stages import shots as shots_stage
 from pipeline.store.files import Files
 from pipeline.store.media import put_media
 from pipeline.store.parts import read_part, write_part
+
+
+@contextmanager
+def local_source(files: Files, source_id: str, path: str) -> Iterator[Source]:
+    """A source on this disk: where it lies, or where its copy in the run lies; a copy elsewhere is brought here."""
+    if Path(path).is_absolute():
+        yield Source(id=source_id, path=Path(path))
+        return
+    here = files.local_path(path)
+    folder = files.scratch()
+    try:
+        if here is None:
+            here = folder / source_id
+            files.fetch(path, here)
+        yield Source(id=source_id, path=here)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class CutPass:
@@ -31,28 +51,29 @@ class CutPass:
         self._fingerprints = fingerprints(config)
         self._attempts = Attempts(files, session, Watchdog(files, memory_mb=config.engine.memory_mb))
 
-    def __call__(self, source: Source, retries: dict[str, int], removed: list[list[int]]) -> Iterator[Unit]:
-        """The units of this source, in time order; without clips in the spans `removed`."""
+    def __call__(self, source: Source, terms: Terms, committed: Committed | None) -> Iterator[Unit]:
+        """The units of this source under these terms, in time order. What is committed and still valid is kept."""
         work = Work()
-        parts = shots_parts(source.id, self._fingerprints, retries)
+        if committed is not None:
+            restore(self._files, source.id, committed)
+        parts = shots_parts(source.id, terms)
         if not all(self._files.exists(path) for path in parts.values()):
             self._find_shots(source, parts, work)
-        clips_part = clips_part_of(parts["shots"], self._fingerprints, retries, removed)
-        if not self._files.exists(clips_part):
-            self._cut(source, parts["shots"], clips_part, removed, work)
-        clips = read_part(self._files, clips_part).to_pylist()
+        clips_path = clips_part(source.id, terms)
+        if not self._files.exists(clips_path):
+            self._cut(source, parts["shots"], clips_path, terms.removed, work)
+        clips = read_part(self._files, clips_path).to_pylist()
         count = sum(row["status"] == "ok" for row in clips)
         failed = [row["error"] for row in (*read_part(self._files, parts["sources"]).to_pylist(), *clips)]
-        starts = list(range(0, count, CLIPS_PER_UNIT)) or [0]
+        starts = unit_starts(count)
         for number, start in enumerate(starts):
             yield Unit(
                 source_id=source.id,
-                parts={**{table: [path] for table, path in parts.items()}, "clips": [clips_part]},
-                clips_part=clips_part if count else None,
+                terms=terms.to_json(),
                 start=start,
+                clips=count,
                 number=number,
                 of=len(starts),
-                retries=retries,
                 work=dict(work.counts) if number == 0 else {},
                 error=None if count else next((error for error in failed if error), None),
             )
@@ -70,10 +91,12 @@ class CutPass:
         rows: dict[str, list[Row]] = {"sources": [], "shots": []}
         about = {"backend": shots_stage.BACKEND, "fingerprint": self._fingerprints["shots"]}
         work.count("decodes.shots")
+        work.count("computed.shots")
         try:
             with self._attempt("shots", source, work), work.timed("shots"):
                 found = shots_stage.detect_shots(source, self._config.shots)
         except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
+            refuse_full(error)
             seconds = time.process_time() - start
             rows["sources"] = [unmeasured(source.id, error, seconds=seconds, **about)]
         else:
@@ -83,7 +106,7 @@ class CutPass:
         for table, path in parts.items():
             write_part(self._files, table, path, rows[table])
 
-    def _cut(self, source: Source, shots_part: str, clips_part: str, removed: list[list[int]], work: Work) -> None:
+    def _cut(self, source: Source, shots_part: str, clips_path: str, removed: list[list[int]], work: Work) -> None:
         shots = [row for row in read_part(self._files, shots_part).to_pylist() if row["status"] == "ok"]
         shots.sort(key=lambda row: row["start_us"])
         about = {"backend": clips_stage.BACKEND, "fingerprint": self._fingerprints["clips"]}
@@ -91,6 +114,7 @@ class CutPass:
         start = time.process_time()
         if shots:
             work.count("decodes.clips")
+            work.count("computed.clips")
             scratch = self._files.scratch()
             try:
                 with self._attempt("clips", source, work), work.timed("clips"):
@@ -103,7 +127,8 @@ class CutPass:
                         rows.extend(completed(row, seconds=seconds, **about) for row in measured.rows["clips"])
                         start = time.process_time()
             except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
+                refuse_full(error)
                 rows.append(unmeasured(source.id, error, seconds=time.process_time() - start, **about))
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
-        write_part(self._files, "clips", clips_part, rows)
+        write_part(self._files, "clips", clips_path, rows)

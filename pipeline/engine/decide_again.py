@@ -1,48 +1,76 @@
 """Deciding again from the tables, and what that changes."""
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from pipeline.config import CurateConfig
 from pipeline.decide.decisions import decide
 from pipeline.decide.funnel import Funnel, funnel
-from pipeline.engine.curate import write_run
-from pipeline.engine.rows import About, completed
+from pipeline.engine.run_file import write_run
 from pipeline.engine.sets import run_set
 from pipeline.store.files import Files
-from pipeline.store.parts import to_arrow
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit
 from pipeline.store.writer import writing
 
+EXAMPLES = 100
+"""Keys named of each change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Clips whose tier or outcome changed alike. `examples`: the first of their keys."""
+
+    before: str
+    after: str
+    clips: int
+    hours: float
+    examples: list[str]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Again:
-    """The new funnel, and the clips whose tier or outcome changed: change -> keys."""
+    """The new funnel, and what changed."""
 
     funnel: Funnel
-    changes: dict[str, list[str]]
+    changes: list[Change]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON shows it."""
+        return asdict(self)
 
 
 def decide_again(files: Files, snapshot: Snapshot, config: CurateConfig, *, dry_run: bool) -> Again:
     """Apply these thresholds to the measurements. Writes tables, commit and run.json, unless it is a dry run."""
-    before = _verdicts(Relations(files, snapshot))
+    before = Relations(files, snapshot)
     if dry_run:
-        relations = Relations(files, snapshot)
-        _, rows = decide(relations, config.decide, config.faces.descriptor)
-        about = About(backend="rules", fingerprint="", seconds=0.0)
-        relations.replace("decisions", to_arrow("decisions", (completed(row, **about) for row in rows)))
-    else:
-        with writing(files):
-            snapshot = commit(files, snapshot, run_set("decide", files, snapshot, config))
-            write_run(files, config)
-        relations = Relations(files, snapshot)
-    changes: dict[str, list[str]] = {}
-    for key, verdict in sorted(_verdicts(relations).items()):
-        if before.get(key) != verdict:
-            changes.setdefault(f"{before.get(key, 'new')} -> {verdict}", []).append(key)
-    return Again(funnel=funnel(relations, config.decide), changes=changes)
+        folder = files.scratch()
+        try:
+            after = Relations(files, snapshot)
+            made = decide(after, config.decide, config.faces.descriptor, folder=folder, fingerprint="dry run")
+            for table, path in made.items():
+                after.show(table, path)
+            before.show("after", made["decisions"])
+            return Again(funnel=funnel(after, config.decide), changes=_changes(before))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    with writing(files):
+        snapshot = commit(files, snapshot, run_set("decide", files, snapshot, config))
+        write_run(files, config)
+    after = Relations(files, snapshot)
+    before.show("after", files.address(snapshot.sets["decisions"]))
+    return Again(funnel=funnel(after, config.decide), changes=_changes(before))
 
 
-def _verdicts(relations: Relations) -> dict[str, str]:
-    rows = relations.connection.execute("SELECT id, outcome, tier FROM decisions").fetchall()
-    return {key: tier if outcome == "keep" else outcome for key, outcome, tier in rows}
+def _changes(relations: Relations) -> list[Change]:
+    """From the decisions in force to those of the view `after`."""
+    rows = relations.connection.execute(
+        f"""WITH b AS (SELECT id, CASE outcome WHEN 'keep' THEN tier ELSE outcome END AS verdict FROM decisions),
+                 a AS (SELECT id, CASE outcome WHEN 'keep' THEN tier ELSE outcome END AS verdict FROM after)
+            SELECT coalesce(b.verdict, 'new'), a.verdict, count(*), sum(frames) / 25 / 3600, min(a.id, {EXAMPLES})
+            FROM a LEFT JOIN b USING (id) JOIN clips USING (id)
+            WHERE b.verdict IS DISTINCT FROM a.verdict GROUP BY 1, 2 ORDER BY 1, 2"""
+    ).fetchall()
+    names = ("before", "after", "clips", "hours", "examples")
+    return [Change(**dict(zip(names, row, strict=True))) for row in rows]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -15,9 +15,14 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+@cache
+def _version(package: str) -> str:
+    return version(package)
+
+
 def stage_fingerprint(stage: Stage, options: BaseModel) -> str:
     """16 hex digits over the stage's code version, its options and the versions of the packages that matter."""
-    packages = {name: version(name) for name in stage.packages}
+    packages = {name: _version(name) for name in stage.packages}
     return _digest([stage.name, stage.version, options.model_dump(mode="json"), packages])
 
 
@@ -34,8 +39,3 @@ def input_digest(*inputs: str | int) -> str:
 def stage_digest(name: str, version: int) -> str:
     """The fingerprint of a stage without options that could change a result."""
     return _digest([name, version])
-
-
-def set_digest(paths: Iterable[str]) -> str:
-    """16 hex digits over all parts that a set stage reads, in any order."""
-    return _digest(sorted(paths))

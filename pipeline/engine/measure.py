@@ -11,8 +11,9 @@ import cv2
 from pipeline.config import CurateConfig
 from pipeline.engine.attempts import Attempts
 from pipeline.engine.clip_stages import clip_stages, frame_stages
+from pipeline.engine.disk import refuse_full
 from pipeline.engine.fingerprint import fingerprints
-from pipeline.engine.plan import unit_parts
+from pipeline.engine.plan import Terms, clips_part, unit_parts
 from pipeline.engine.rows import completed, unmeasured
 from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
 from pipeline.engine.upstream import Upstream
@@ -63,21 +64,23 @@ class MeasurePass:
 
     def __call__(self, unit: Unit) -> Unit:
         """The unit with the parts of every clip-level table, computed where they were missing."""
-        if unit.clips_part is None:
+        if not unit.clips:
             return unit
         work = Work()
-        paths = unit_parts(unit.clips_part, unit.start, self._fingerprints, unit.retries)
-        clips = _clips(read_part(self._files, unit.clips_part).to_pylist())[unit.start : unit.start + CLIPS_PER_UNIT]
+        terms = Terms.from_json(unit.terms)
+        paths = unit_parts(unit.source_id, unit.start, terms)
+        rows = read_part(self._files, clips_part(unit.source_id, terms)).to_pylist()
+        clips = _clips(rows)[unit.start : unit.start + CLIPS_PER_UNIT]
         # So many that every clip may end its workers in every turn, before the unit itself is taken for the cause.
         most = self._engine.attempts * (1 + (1 + len(self._clip_stages)) * len(clips))
         seconds = self._engine.clip_seconds * len(clips)
-        with self._attempts.at(f"unit {unit.clips_part} {unit.start}", seconds=seconds, limit=most) as deaths:
+        with self._attempts.at(f"unit {unit.source_id} {unit.start}", seconds=seconds, limit=most) as deaths:
             work.count("deaths", deaths)
             # A unit that ended its worker is done clip by clip, each with a marker of its own.
             turn = self._alone if deaths else self._together
             task = _Task(clips=clips, paths=paths, turn=turn, work=work)
             missing = {
-                name: self._settled(name, unit, paths)
+                name: self._settled(name, unit, terms)
                 for name in MEASURE
                 if not all(self._files.exists(paths[table]) for table in STAGE[name].tables)
             }
@@ -86,8 +89,7 @@ class MeasurePass:
                 if stage.name in missing:
                     self._measure(stage, task, missing[stage.name])
         total = {name: unit.work.get(name, 0) + work.counts.get(name, 0) for name in {*unit.work, *work.counts}}
-        parts = {**unit.parts, **{table: [path] for table, path in paths.items()}}
-        return replace(unit, parts=parts, work=total)
+        return replace(unit, work=total)
 
     def _together(self, stage: str, clip: Clip) -> AbstractContextManager[object]:
         return self._watchdog.over(self._engine.clip_seconds)
@@ -96,14 +98,11 @@ class MeasurePass:
         item = f"{stage} of {clip.id} {clip.media_sha256}"
         return self._attempts.at(item, seconds=self._engine.clip_seconds, limit=self._engine.attempts)
 
-    def _settled(self, stage: str, unit: Unit, paths: dict[str, str]) -> _Settled:
+    def _settled(self, stage: str, unit: Unit, terms: Terms) -> _Settled:
         """What the try before left that has not failed, where this is a retry of the stage on the same inputs."""
-        retries = unit.retries.get(stage, 0)
-        if not retries:
+        if not terms.retries.get(stage):
             return _Settled({}, frozenset())
-        assert unit.clips_part is not None
-        earlier = {**unit.retries, stage: retries - 1}
-        before = unit_parts(unit.clips_part, unit.start, self._fingerprints, earlier)
+        before = unit_parts(unit.source_id, unit.start, terms.before_retry(stage))
         tables = STAGE[stage].tables
         if not all(self._files.exists(before[table]) for table in tables):
             return _Settled({}, frozenset())
@@ -130,6 +129,7 @@ class MeasurePass:
                 except Unmeasurable as error:
                     found = {stage.name: (error, 0.0) for stage in looking}
                 for name, (outcome, seconds) in found.items():
+                    task.work.count(f"computed.{name}")
                     outcomes[name].append((clip, outcome, seconds))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -148,7 +148,9 @@ class MeasurePass:
                 with task.turn(stage.name, clip), task.work.timed(stage.name):
                     outcome = stage.measure(clip, inputs.of(clip))
             except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
+                refuse_full(error)
                 outcome = error
+            task.work.count(f"computed.{stage.name}")
             outcomes.append((clip, outcome, time.process_time() - start))
         self._write(stage, outcomes, settled, task.paths)
 

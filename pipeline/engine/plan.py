@@ -1,73 +1,91 @@
-"""Which parts a source will have: known from fingerprints and names alone, before anything runs.
+"""What a source's rows are computed with, and which stages that leaves to do: known before anything runs."""
 
-`retries` says how often a stage's failed rows of the source were asked for again; each time gives its parts new names.
-"""
-
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 
 from pipeline.engine.fingerprint import input_digest
-from pipeline.engine.unit import CLIPS_PER_UNIT
 from pipeline.flow import CUT, MEASURE, STAGE, downstream
-from pipeline.store.parts import part_path
 from pipeline.store.snapshots import Snapshot
 
-Retries = Mapping[str, int]
-"""Item stage -> times, of one source."""
+PENDING = "pending"
+"""Folder of parts that wait for their source's commit. A kill leaves them there, and they are found again by name."""
 
 
-def shots_parts(source_id: str, fingerprints: dict[str, str], retries: Retries) -> dict[str, str]:
-    """Table -> part of the stage `shots` for a source."""
-    digest = input_digest(source_id, *_again("shots", retries))
-    return {table: part_path(table, fingerprints["shots"], digest) for table in STAGE["shots"].tables}
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """Everything beside a source's own bytes that decides its rows.
+
+    `fingerprints`: item stage -> fingerprint. `retries`: item stage -> how often its failed rows were asked for again.
+    `removed`: spans (start_us, end_us) that were taken down.
+    """
+
+    fingerprints: dict[str, str]
+    retries: dict[str, int] = field(default_factory=dict)
+    removed: list[list[int]] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """As the ledger holds it."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Terms":
+        """As the ledger gave it."""
+        return cls(**json.loads(text))
+
+    def before_retry(self, stage: str) -> "Terms":
+        """The terms before the stage's failed rows were last asked for again."""
+        return replace(self, retries={**self.retries, stage: self.retries[stage] - 1})
 
 
-def clips_part_of(
-    shots_part: str, fingerprints: dict[str, str], retries: Retries, removed: Sequence[Sequence[int]]
-) -> str:
-    """The part of the stage `clips` made of these shots, without the spans that were taken down."""
-    return part_path(
-        "clips",
-        fingerprints["clips"],
-        input_digest(shots_part, *_again("clips", retries), *(f"without {start} {end}" for start, end in removed)),
+def terms_of(source_id: str, snapshot: Snapshot, fingerprints: Mapping[str, str]) -> Terms:
+    """The terms that a configuration with these fingerprints asks for."""
+    return Terms(
+        fingerprints={name: fingerprints[name] for name in (*CUT, *MEASURE)},
+        retries=snapshot.retries.get(source_id, {}),
+        removed=snapshot.removed.get(source_id, []),
     )
 
 
-def unit_parts(clips_part: str, start: int, fingerprints: dict[str, str], retries: Retries) -> dict[str, str]:
-    """Table -> part of every clip-level stage for the unit that begins at the `start`-th clip of `clips_part`."""
-    paths = {"clips": clips_part}
-    for name in MEASURE:
-        stage = STAGE[name]
-        needs = [paths[STAGE[need].tables[0]] for need in stage.needs]
-        digest = input_digest(start, CLIPS_PER_UNIT, *needs, *_again(name, retries))
-        paths.update({table: part_path(table, fingerprints[name], digest) for table in stage.tables})
-    del paths["clips"]
-    return paths
+def lineages(terms: Terms) -> dict[str, str]:
+    """Item stage -> 16 hex digits over all that its rows follow from, the stages upstream included."""
+    found: dict[str, str] = {}
+    for name in (*CUT, *MEASURE):
+        again = [f"retry {terms.retries[name]}"] if terms.retries.get(name) else []
+        without = [f"without {start} {end}" for start, end in terms.removed] if name == "clips" else []
+        upstream = [found[need] for need in STAGE[name].needs]
+        found[name] = input_digest(terms.fingerprints[name], *upstream, *again, *without)
+    return found
 
 
-def missing_stages(source_id: str, snapshot: Snapshot, fingerprints: dict[str, str]) -> set[str]:
-    """Item stages whose committed parts of this source are not those that this configuration asks for."""
-    retries = snapshot.retries.get(source_id, {})
-    shots = shots_parts(source_id, fingerprints, retries)
-    clips = clips_part_of(shots["shots"], fingerprints, retries, snapshot.removed.get(source_id, []))
-    have = {
-        table: groups.get(source_id)
-        for table, groups in snapshot.parts.items()
-        if any(table in STAGE[name].tables for name in (*CUT, *MEASURE))
-    }
-    if any(have.get(table) != [path] for table, path in shots.items()):
-        return downstream({"shots"})
-    if have.get("clips") != [clips]:
-        return downstream({"clips"})
-    units = len(have.get("quality") or [])
-    wanted = [unit_parts(clips, number * CLIPS_PER_UNIT, fingerprints, retries) for number in range(units)]
-    different = {
-        name
-        for name in MEASURE
-        for table in STAGE[name].tables
-        if units and have.get(table) != [paths[table] for paths in wanted]
-    }
+def stale_stages(have: Terms | None, want: Terms) -> set[str]:
+    """Stages to be done for a source whose rows were committed under the terms `have`, or not at all."""
+    wanted = lineages(want)
+    there = {} if have is None else lineages(have)
+    different = {name for name in wanted if there.get(name) != wanted[name]}
     return downstream(different) if different else set()
 
 
-def _again(stage: str, retries: Retries) -> list[str]:
-    return [f"retry {retries[stage]}"] if retries.get(stage) else []
+def shots_parts(source_id: str, terms: Terms) -> dict[str, str]:
+    """Table -> part of the stage `shots` for a source."""
+    return _parts(source_id, ("shots",), lineages(terms), "")
+
+
+def clips_part(source_id: str, terms: Terms) -> str:
+    """The part of the stage `clips` for a source."""
+    return _parts(source_id, ("clips",), lineages(terms), "")["clips"]
+
+
+def unit_parts(source_id: str, start: int, terms: Terms) -> dict[str, str]:
+    """Table -> part of every clip-level stage for the unit that begins at the source's `start`-th clip."""
+    return _parts(source_id, MEASURE, lineages(terms), f"-{start}")
+
+
+def pending_folder(source_id: str) -> str:
+    """Where the parts of a source wait for its commit."""
+    return f"{PENDING}/{source_id}"
+
+
+def _parts(source_id: str, stages: Iterable[str], lineage: Mapping[str, str], end: str) -> dict[str, str]:
+    folder = pending_folder(source_id)
+    return {table: f"{folder}/{table}-{lineage[name]}{end}.parquet" for name in stages for table in STAGE[name].tables}

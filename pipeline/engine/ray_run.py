@@ -1,26 +1,29 @@
 """The item passes on Ray Data: a pool of actors for each pass, units streaming between them."""
 
+import errno
 import json
 import logging
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.util.metrics import Counter
 
 from pipeline.config import CurateConfig
-from pipeline.engine.cut import CutPass
-from pipeline.engine.unit import Unit
-from pipeline.stage import Source
+from pipeline.engine.cut import CutPass, local_source
+from pipeline.engine.disk import DiskFull
+from pipeline.engine.jobs import Job
+from pipeline.engine.pending import Committed
+from pipeline.engine.plan import Terms
+from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
 from pipeline.store.files import Files
-from pipeline.store.snapshots import Snapshot
 from schemas.errors import UserError
 
 OBJECT_STORE_BYTES = 256 * 2**20
@@ -37,7 +40,7 @@ def running_ray(config: CurateConfig, address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     context = DataContext.get_current()
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     # One thread a process: the actors are the parallelism, and pinned threads repeat their sums.
     threads = {"env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}}
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": threads}
@@ -88,41 +91,74 @@ def _check_reachable(address: str) -> None:
         raise UserError(f"there is no Ray cluster at {address}: {error}") from error
 
 
+class _Metrics:
+    """What a worker did, as counters of Ray, which its Prometheus endpoint shows: `humo_work` by kind.
+
+    Kinds are those of `Unit.work` (seconds and decodes by stage, deaths), and units, sources and failed sources.
+    """
+
+    def __init__(self) -> None:
+        self._work = Counter("humo_work", description="Work of a HuMo curation", tag_keys=("kind",))
+
+    def count(self, work: Mapping[str, float]) -> None:
+        for kind, amount in work.items():
+            if amount > 0:
+                self._work.inc(amount, {"kind": kind})
+
+
 class _CutActor:
     def __init__(self, root: str, config: dict[str, Any], session: str) -> None:
-        self._pass = CutPass(Files(root), CurateConfig.model_validate(config), session)
+        self._files = Files(root)
+        self._metrics = _Metrics()
+        self._pass = CutPass(self._files, CurateConfig.model_validate(config), session)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
         for id_, path, terms in zip(batch["id"], batch["path"], batch["terms"], strict=True):
-            for unit in self._pass(Source(id=str(id_), path=Path(str(path))), *json.loads(str(terms))):
-                yield {"unit": [json.dumps(unit.to_dict())]}
+            with local_source(self._files, str(id_), str(path)) as source:
+                for unit in self._pass(source, *_opened(json.loads(str(terms)))):
+                    last = unit.number == unit.of - 1
+                    self._metrics.count({**unit.work, "sources": last, "sources.failed": last and bool(unit.error)})
+                    yield {"unit": [json.dumps(unit.to_dict())]}
 
 
 class _MeasureActor:
     def __init__(self, root: str, config: dict[str, Any], session: str) -> None:
         from pipeline.engine.measure import MeasurePass
 
+        self._metrics = _Metrics()
         self._pass = MeasurePass(Files(root), CurateConfig.model_validate(config), session)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        units = [Unit(**json.loads(str(text))) for text in batch["unit"]]
-        return {"unit": [json.dumps(self._pass(unit).to_dict()) for unit in units]}
+        done = []
+        for text in batch["unit"]:
+            unit = Unit(**json.loads(str(text)))
+            measured = self._pass(unit)
+            new = {kind: amount - unit.work.get(kind, 0) for kind, amount in measured.work.items()}
+            self._metrics.count({**new, "units": 1, "clips": min(CLIPS_PER_UNIT, unit.clips - unit.start)})
+            done.append(json.dumps(measured.to_dict()))
+        return {"unit": done}
 
 
-def run_passes(root: str, config: CurateConfig, sources: Iterable[Source], snapshot: Snapshot) -> Iterator[Unit]:
-    """Measured units as they are done, in no particular order. Of the snapshot only retries and removals are read.
+def _opened(said: tuple[str, list[Any] | None]) -> tuple[Terms, Committed | None]:
+    terms, committed = said
+    before = Committed(terms=Terms.from_json(committed[0]), parts=committed[1]) if committed else None
+    return Terms.from_json(terms), before
+
+
+def _closed(job: Job) -> str:
+    before = (job.committed.terms.to_json(), dict(job.committed.parts)) if job.committed else None
+    return json.dumps([job.terms.to_json(), before])
+
+
+def run_passes(root: str, config: CurateConfig, jobs: Iterable[Job]) -> Iterator[Unit]:
+    """Measured units as they are done, in no particular order. The jobs are held in memory.
+
+    Raises DiskFull where a worker had no room left.
 
     A worker that dies is started again, and given its item again, as often as that happens: Ray Data's own default.
     What an item may do to its workers is bounded by the passes (see `attempts`).
     """
-    items = [
-        {
-            "id": source.id,
-            "path": str(source.path),
-            "terms": json.dumps([snapshot.retries.get(source.id, {}), snapshot.removed.get(source.id, [])]),
-        }
-        for source in sources
-    ]
+    items = [{"id": job.source_id, "path": job.path, "terms": _closed(job)} for job in jobs]
     if not items:
         return
     raw = config.model_dump(mode="json")
@@ -136,5 +172,18 @@ def run_passes(root: str, config: CurateConfig, sources: Iterable[Source], snaps
     dataset: Dataset = ray.data.from_items(items, override_num_blocks=len(items))
     dataset = dataset.map_batches(_CutActor, **options).repartition(target_num_rows_per_block=1)
     dataset = dataset.map_batches(_MeasureActor, **options)
-    for row in dataset.iter_rows():
-        yield Unit(**json.loads(row["unit"]))
+    try:
+        for row in dataset.iter_rows():
+            yield Unit(**json.loads(row["unit"]))
+    except ray.exceptions.RayTaskError as error:
+        raise _meant(error) from error
+
+
+def _meant(error: ray.exceptions.RayTaskError) -> Exception:
+    """DiskFull where that ended a worker; else Ray's error, which has the worker's traceback.
+
+    Of what was raised in a worker Ray brings the text alone.
+    """
+    if f"[Errno {errno.ENOSPC}]" in str(error):
+        return DiskFull("there is no room left on the disk")
+    return error

@@ -6,83 +6,128 @@ from pathlib import Path
 
 from pipeline.config import CurateConfig
 from pipeline.decide.decisions import decide
-from pipeline.engine.fingerprint import fingerprints, set_digest
+from pipeline.engine.fingerprint import fingerprints, input_digest
+from pipeline.engine.plan import Terms, lineages
 from pipeline.engine.rows import About, completed
 from pipeline.flow import STAGE
+from pipeline.pack.card import write_card
 from pipeline.pack.pack import pack
-from pipeline.stage import Row
+from pipeline.stage import Row, SetRows
 from pipeline.stages import candidates, duplicates, identities
+from pipeline.store.bundles import write_rows
 from pipeline.store.files import Files
-from pipeline.store.parts import part_path, write_part, write_table
+from pipeline.store.parts import part_path, to_arrow, write_table
 from pipeline.store.relations import Relations
-from pipeline.store.snapshots import WHOLE, Snapshot
+from pipeline.store.snapshots import Snapshot
+from schemas.tables import TABLES
 
 
-def set_parts(stage: str, snapshot: Snapshot, config: CurateConfig) -> dict[str, str]:
+def set_parts(stage: str, relations: Relations, config: CurateConfig) -> dict[str, str]:
     """Table -> the part that a set stage makes of this snapshot; known before it runs."""
-    upstream = [
-        path
-        for need in ("shots", "clips", *STAGE[stage].needs)
-        for t in STAGE[need].tables
-        for path in snapshot.paths(t)
+    fingerprint = fingerprints(config)[stage]
+    needs = ("shots", "clips", *STAGE[stage].needs)
+    upstream = [rows_digest(relations, tuple(need for need in needs if STAGE[need].per != "set"))]
+    upstream += [
+        relations.snapshot.sets.get(table, "")
+        for need in needs
+        if STAGE[need].per == "set"
+        for table in STAGE[need].tables
     ]
     if stage == "decide":
-        upstream += snapshot.paths("locations")
-    digest = set_digest(upstream)
-    fingerprint = fingerprints(config)[stage]
+        upstream.append(places_digest(relations))
+    digest = input_digest(*upstream)
     return {table: part_path(table, fingerprint, digest) for table in STAGE[stage].tables}
+
+
+def rows_digest(relations: Relations, stages: tuple[str, ...]) -> str:
+    """Over the committed rows of these item stages, wherever they lie: which sources, and what each follows from.
+
+    Hashes of ids are added up, so that no order and no list of a million sources is needed.
+    """
+    query = """SELECT terms, count(*), sum(md5_number_lower(id)::HUGEINT), sum(md5_number_upper(id)::HUGEINT)
+               FROM ledger GROUP BY terms"""
+    sums: dict[str, list[int]] = {}
+    for text, *numbers in relations.connection.execute(query).fetchall():
+        lineage = lineages(Terms.from_json(text))
+        total = sums.setdefault(" ".join(lineage[stage] for stage in stages), [0, 0, 0])
+        sums[" ".join(lineage[stage] for stage in stages)] = [
+            one + other for one, other in zip(total, numbers, strict=True)
+        ]
+    return input_digest(*(f"{lineage} {numbers}" for lineage, numbers in sorted(sums.items())))
+
+
+def places_digest(relations: Relations) -> str:
+    """Over what the locations say of the use of each source."""
+    query = """WITH said AS (SELECT concat_ws('|', id, source_id, coalesce(licence, '-'), coalesce(consent, '-'))
+                             AS text FROM locations)
+               SELECT count(*), sum(md5_number_lower(text)::HUGEINT), sum(md5_number_upper(text)::HUGEINT) FROM said"""
+    return input_digest(str(relations.connection.execute(query).fetchall()[0]))
 
 
 def run_set(stage: str, files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
     """The snapshot with this stage's parts in it, computed where they are missing."""
-    paths = set_parts(stage, snapshot, config)
+    relations = Relations(files, snapshot)
+    paths = set_parts(stage, relations, config)
     work: dict[str, float] = {}
     if not all(files.exists(path) for path in paths.values()):
         start = time.process_time()
-        rows = _compute(stage, Relations(files, snapshot), config)
-        seconds = time.process_time() - start
-        work[f"seconds.{stage}"] = seconds
-        about = About(backend=_backend(stage), fingerprint=fingerprints(config)[stage], seconds=seconds)
-        for table, path in paths.items():
-            write_part(files, table, path, (completed(row, **about) for row in rows[table]))
-    return snapshot.with_group(WHOLE, {table: [path] for table, path in paths.items()}).with_work(work)
+        folder = files.scratch()
+        try:
+            made, computed = _compute(stage, relations, config, folder)
+            for table, path in paths.items():
+                files.create_from(path, made[table])
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        work = {f"seconds.{stage}": time.process_time() - start, f"computed.{stage}": computed}
+    return snapshot.with_set(paths).with_work(work)
 
 
 def pack_into(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
     """The snapshot with the shards of its decisions; where these are packed already, as it is."""
-    paths = set_parts("pack", snapshot, config)
-    if snapshot.paths("index") == list(paths.values()) and files.exists("shards/manifest.json"):
+    paths = set_parts("pack", Relations(files, snapshot), config)
+    if snapshot.sets.get("index") == paths["index"] and files.exists("shards/manifest.json"):
         return snapshot
     start = time.process_time()
-    index = pack(files, snapshot, config.pack)
+    manifest, index = pack(files, snapshot, config.pack)
     write_table(files, paths["index"], index)
-    done = snapshot.with_group(WHOLE, {"index": [paths["index"]]})
-    return done.with_work({"seconds.pack": time.process_time() - start})
+    write_card(files, Relations(files, snapshot), config, manifest)
+    work = {"seconds.pack": time.process_time() - start, "computed.pack": len(manifest.shards)}
+    return snapshot.with_set(paths).with_work(work)
 
 
-def _backend(stage: str) -> str:
-    modules = {"duplicates": duplicates, "identities": identities, "candidates": candidates}
-    return str(modules[stage].BACKEND) if stage in modules else "rules/1"
-
-
-def _compute(stage: str, relations: Relations, config: CurateConfig) -> dict[str, list[Row]]:
+def _compute(stage: str, relations: Relations, config: CurateConfig, folder: Path) -> tuple[dict[str, Path], int]:
+    """Table -> a file of its rows in `folder`, and for how many items something was computed."""
+    fingerprint = fingerprints(config)[stage]
     if stage == "decide":
-        references, decisions = decide(relations, config.decide, config.faces.descriptor)
-        return {"references": references, "decisions": decisions}
-    folder = relations.files.scratch()
-    try:
-        return {stage: _find(stage, relations, config, folder)}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        made = decide(relations, config.decide, config.faces.descriptor, folder=folder, fingerprint=fingerprint)
+        return made, relations.connection.execute("SELECT count(*) FROM clips WHERE status = 'ok'").fetchall()[0][0]
+    modules = {"duplicates": duplicates, "identities": identities, "candidates": candidates}
+    about = About(backend=str(modules[stage].BACKEND), fingerprint=fingerprint, seconds=0.0)
+    scratch = folder / "index"
+    scratch.mkdir()
+    found = _find(stage, relations, config, scratch, _before(stage, relations, fingerprint))
+    rows = to_arrow(stage, (completed(row, **about) for row in found.rows))
+    write_rows(folder / stage, [rows], rows.schema)
+    return {stage: folder / stage}, found.computed
 
 
-def _find(stage: str, relations: Relations, config: CurateConfig, folder: Path) -> list[Row]:
+def _before(stage: str, relations: Relations, fingerprint: str) -> list[Row]:
+    """What the stage found for the state before, where it was the same code with the same options."""
+    path = relations.snapshot.sets.get(stage)
+    if path is None or path.split("/")[2] != fingerprint or not relations.files.exists(path):
+        return []
+    names = ["id", *(field.name for field in TABLES[stage].columns)]
+    return [row for part in relations.batches(stage) for row in part.select(names).to_pylist()]
+
+
+def _find(stage: str, relations: Relations, config: CurateConfig, folder: Path, before: list[Row]) -> SetRows:
     if stage == "duplicates":
-        return duplicates.find_duplicates(relations.arrow("quality").to_pylist(), config.duplicates)
+        rows = relations.arrow("quality").to_pylist()
+        return duplicates.find_duplicates(rows, config.duplicates, before=before)
     tracks = (part for part in relations.batches("tracks") if len(part))
     if stage == "identities":
         descriptor = config.faces.descriptor
-        return identities.cluster(tracks, descriptor=descriptor, folder=folder, config=config.identities)
+        return identities.cluster(tracks, descriptor=descriptor, folder=folder, config=config.identities, before=before)
     return candidates.retrieve(
         tracks,
         relations.arrow("identities").to_pylist(),
@@ -90,4 +135,5 @@ def _find(stage: str, relations: Relations, config: CurateConfig, folder: Path) 
         folder=folder,
         read=relations.files.read,
         config=config.candidates,
+        before=before,
     )

@@ -7,29 +7,29 @@ too and untouched shards keep their bytes. Then everything that no commit needs 
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.config import CurateConfig
 from pipeline.engine import attempts
 from pipeline.engine.clean import leftovers
+from pipeline.engine.commits import with_sources
 from pipeline.engine.curate import run_sets
-from pipeline.engine.fingerprint import input_digest
-from pipeline.engine.plan import clips_part_of, unit_parts
+from pipeline.engine.fetching import sweep_fetching
+from pipeline.engine.pending import ledger, rows_of_sources
+from pipeline.engine.plan import Terms
 from pipeline.engine.removal import overlaps
-from pipeline.engine.sets import set_parts
-from pipeline.engine.unit import CLIPS_PER_UNIT
-from pipeline.flow import CUT, MEASURE, SETS, STAGE
+from pipeline.engine.state import UNFINISHED, refuse_stale, refuse_unfinished
 from pipeline.stage import Row
+from pipeline.stages.crawl import NO_VERSION, version_id
+from pipeline.store.bundles import homes, merged
 from pipeline.store.files import Files
-from pipeline.store.parts import part_path, read_part, write_part
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import ALL, Snapshot, commit
 from schemas.errors import UserError
-
-UNFINISHED = "takedowns/unfinished.json"
-"""There from before anything is removed until everything is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def take_down(
 ) -> Removed:
     """Remove one of these; with none, go on with a takedown that was interrupted. The caller holds the writer's lock.
 
-    A person leaves with every clip that shows one of that person's tracks; others in these clips leave with them.
+    A person leaves with every shot that shows one of that person's tracks; others in these shots leave with them.
 
     Raises UserError where the run knows no such thing, or several are named.
     """
@@ -80,26 +80,13 @@ def take_down(
     return _finish(files, commit(files, snapshot, new), config, removed)
 
 
-def refuse_unfinished(files: Files) -> None:
-    """Raises UserError where a takedown was interrupted: what it was to remove may still lie in the run."""
-    if files.exists(UNFINISHED):
-        raise UserError(f"a takedown was interrupted; give 'humo takedown {files.root}' first, which ends it")
-
-
-def refuse_stale(files: Files, snapshot: Snapshot, config: CurateConfig) -> None:
-    """Raises UserError where set tables are not those of the committed rows, as after an interrupted curation."""
-    for stage in SETS:
-        if set(set_parts(stage, snapshot, config).values()) != {
-            path for table in STAGE[stage].tables for path in snapshot.paths(table)
-        }:
-            raise UserError(f"a curation was interrupted; give 'humo curate --out {files.root}' first, which ends it")
-
-
 def _finish(files: Files, snapshot: Snapshot, config: CurateConfig, removed: Removed) -> Removed:
     """All that follows from the rows. A kill in here leaves the mark, and everything is done again."""
-    new = run_sets(files, snapshot, config)
+    whole = commit(files, snapshot, merged(files, snapshot, every_dropped=True))
+    new = run_sets(files, whole, config)
     files.sweep()
     files.sweep(attempts.FOLDER)
+    sweep_fetching(files)
     deleted = 0
     for path in [*leftovers(files, new, keep_manifests=1), *files.walk("report")]:
         files.remove(path)
@@ -110,16 +97,21 @@ def _finish(files: Files, snapshot: Snapshot, config: CurateConfig, removed: Rem
 
 
 def _clips_of(relations: Relations, *, source: str | None, identity: str | None, sample: str | None) -> list[Row]:
+    """The clips to remove, each with the span that must not come back: of a person the whole shot, however cut."""
     named = [name for name in (source, identity, sample) if name is not None]
     if len(named) > 1:
         raise UserError("name one of --source, --identity and --sample, not several")
-    columns = "SELECT id, source_id, start_us, end_us FROM clips WHERE status = 'ok' AND "
+    columns = ("id", "source_id", "start_us", "end_us")
+    query = f"SELECT {', '.join(columns)} FROM clips WHERE status = 'ok' AND "
     if identity is not None:
-        where = "id IN (SELECT clip_id FROM identities WHERE identity = ?)"
+        query = """SELECT clips.id, clips.source_id, shots.start_us, shots.end_us
+                   FROM clips JOIN shots ON shots.id = clips.shot_id WHERE clips.status = 'ok' AND clips.shot_id IN
+                   (SELECT shot_id FROM clips JOIN identities ON identities.clip_id = clips.id WHERE identity = ?)
+                   ORDER BY clips.id"""
     else:
-        where = "id = ?" if sample is not None else "source_id = ?"
-    cursor = relations.connection.execute(f"{columns}{where} ORDER BY id", named)
-    clips = [dict(zip(("id", "source_id", "start_us", "end_us"), row, strict=True)) for row in cursor.fetchall()]
+        query += ("id = ?" if sample is not None else "source_id = ?") + " ORDER BY id"
+    rows = relations.connection.execute(query, named).fetchall()
+    clips = [dict(zip(columns, row, strict=True)) for row in rows]
     known = "SELECT count(*) FROM locations WHERE source_id = ?"
     if not clips and not (source is not None and relations.connection.execute(known, named).fetchall()[0][0]):
         raise UserError(f"{relations.files.root} holds no such source, identity or sample: {named[0]}")
@@ -133,59 +125,34 @@ def _copies(relations: Relations, gone: set[str]) -> list[str]:
 
 
 def _without_source(files: Files, snapshot: Snapshot, source: str) -> Snapshot:
-    parts = {
-        table: {group: paths for group, paths in groups.items() if group != source}
-        for table, groups in snapshot.parts.items()
-    }
-    for group, paths in list(parts.get("locations", {}).items()):
-        left = _filtered(files, "locations", paths, lambda row: row["source_id"] != source)
-        if left:
-            parts["locations"][group] = left
-        else:
-            del parts["locations"][group]
-    return replace(snapshot, parts=parts, removed={**snapshot.removed, source: [ALL]})
-
-
-def _filtered(files: Files, table: str, paths: Iterable[str], stays: Callable[[Row], bool]) -> list[str]:
-    """The parts with only the rows that stay; a part that loses none is itself."""
-    kept: list[str] = []
-    for path in paths:
-        rows = read_part(files, path).to_pylist()
-        left = [row for row in rows if stays(row)]
-        if len(left) < len(rows):
-            path = part_path(table, path.split("/")[2], input_digest(path, *(row["id"] for row in left)))
-            write_part(files, table, path, left)
-        if left:
-            kept.append(path)
-    return kept
+    query = "SELECT id, uri, etag FROM locations WHERE source_id = ?"
+    rows = Relations(files, snapshot).connection.execute(query, [source]).fetchall()
+    places = homes(snapshot, files, "locations", [id_ for id_, _, _ in rows])
+    versions = {version_id(uri, etag): [ALL] for _, uri, etag in rows if etag != NO_VERSION}
+    left = snapshot.dropping(homes(snapshot, files, "ledger", [source])).dropping(places)
+    return replace(left, removed={**snapshot.removed, **versions, source: [ALL]})
 
 
 def _without_clips(files: Files, snapshot: Snapshot, clips: list[Row]) -> Snapshot:
+    """The sources' rows as the passes would have made them had these clips never been made."""
     spans: dict[str, list[list[int]]] = defaultdict(list)
     for clip in clips:
-        spans[clip["source_id"]].append([clip["start_us"], clip["end_us"]])
+        span = [clip["start_us"], clip["end_us"]]
+        if span not in spans[clip["source_id"]]:
+            spans[clip["source_id"]].append(span)
     removed = {source: sorted([*snapshot.removed.get(source, []), *new]) for source, new in spans.items()}
-    done = {source: _rewritten(files, snapshot, source, all_spans) for source, all_spans in removed.items()}
-    return replace(snapshot.with_sources(done), removed={**snapshot.removed, **removed})
+    new = replace(snapshot, removed={**snapshot.removed, **removed})
+    for name, sources in homes(snapshot, files, "ledger", removed).items():
+        tables = rows_of_sources(files, snapshot.bundles[name].parts, sources)
+        terms = {row["id"]: Terms.from_json(row["terms"]) for row in tables["ledger"].to_pylist()}
+        clips_here = (row for row in tables["clips"].to_pylist() if row["status"] == "ok")
+        gone = {row["id"] for row in clips_here if overlaps(row, removed[row["source_id"]])}
+        left = {table: _but_clips(rows, gone) for table, rows in tables.items()}
+        left["ledger"] = ledger({id_: replace(found, removed=removed[id_]) for id_, found in terms.items()})
+        new = with_sources(files, new, left, sources)
+    return new
 
 
-def _rewritten(files: Files, snapshot: Snapshot, source: str, removed: list[list[int]]) -> dict[str, list[str]]:
-    """The source's parts as the passes would name them if they had never made these clips."""
-    tables = [table for name in (*CUT, *MEASURE) for table in STAGE[name].tables]
-    current = {table: snapshot.parts[table][source] for table in tables if source in snapshot.parts.get(table, {})}
-    prints = {name: current[STAGE[name].tables[0]][0].split("/")[2] for name in (*CUT, *MEASURE)}
-    retries = snapshot.retries.get(source, {})
-    rows = {
-        table: [row for path in paths for row in read_part(files, path).to_pylist()] for table, paths in current.items()
-    }
-    clips = [row for row in rows["clips"] if row["status"] != "ok" or not overlaps(row, removed)]
-    clips_part = clips_part_of(current["shots"][0], prints, retries, removed)
-    write_part(files, "clips", clips_part, clips)
-    parts = {table: current[table] for table in STAGE["shots"].tables} | {"clips": [clips_part]}
-    left = sorted((row for row in clips if row["status"] == "ok"), key=lambda row: row["start_us"])
-    for start in range(0, len(left), CLIPS_PER_UNIT):
-        unit = {row["id"] for row in left[start : start + CLIPS_PER_UNIT]}
-        for table, path in unit_parts(clips_part, start, prints, retries).items():
-            write_part(files, table, path, [row for row in rows[table] if row.get("clip_id", row["id"]) in unit])
-            parts.setdefault(table, []).append(path)
-    return parts
+def _but_clips(rows: pa.Table, gone: set[str]) -> pa.Table:
+    own = rows["clip_id"] if "clip_id" in rows.column_names else rows["id"]
+    return rows.filter(pc.invert(pc.is_in(own, pa.array(sorted(gone), pa.string()))))

@@ -9,20 +9,19 @@ CLIPS_PER_UNIT = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A run of clips of one source: the `CLIPS_PER_UNIT` from the `start`-th on, in time order, of `clips_part`.
+    """A run of clips of one source: the `CLIPS_PER_UNIT` from the `start`-th on, in time order; unit `number` `of` all.
 
-    A source that gives no clips travels as one empty unit, so that what was found out about it is committed too.
+    A source that gives no clips (`clips` 0) travels as one empty unit, so that what was found out about it is
+    committed too.
     """
 
     source_id: str
-    parts: dict[str, list[str]]
-    """Table -> parts of the source so far."""
-    clips_part: str | None
+    terms: str
+    """What the rows are computed with: `pipeline.engine.plan.Terms` as JSON."""
     start: int
+    clips: int
     number: int
     of: int
-    retries: dict[str, int]
-    """Item stage -> how often its failed rows of this source were asked for again."""
     work: dict[str, float] = field(default_factory=dict)
     error: str | None = None
     """Why the source gives nothing, where it failed as a whole."""
@@ -30,3 +29,8 @@ class Unit:
     def to_dict(self) -> dict[str, Any]:
         """As it travels."""
         return asdict(self)
+
+
+def unit_starts(clips: int) -> list[int]:
+    """Where the units of a source with so many clips begin; one empty unit where it has none."""
+    return list(range(0, clips, CLIPS_PER_UNIT)) or [0]

@@ -15,7 +15,7 @@ from pipeline.pack.shards import Group, runs, write_shards
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot
-from schemas.manifest import Shard
+from schemas.manifest import Manifest, Shard
 
 Packed = tuple[list[Shard], list[dict[str, Any]]]
 
@@ -51,8 +51,8 @@ def pack_one(files: Files, snapshot: Snapshot, config: PackConfig, task: PackTas
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def pack(files: Files, snapshot: Snapshot, config: PackConfig) -> pa.Table:
-    """Write shards, index and manifest of the decisions in this snapshot. Returns the index."""
+def pack(files: Files, snapshot: Snapshot, config: PackConfig) -> tuple[Manifest, pa.Table]:
+    """Write shards, index and manifest of the decisions in this snapshot. Returns manifest and index."""
     shards: list[Shard] = []
     rows: list[dict[str, Any]] = []
     for task in pack_tasks(Relations(files, snapshot), config):
@@ -60,5 +60,4 @@ def pack(files: Files, snapshot: Snapshot, config: PackConfig) -> pa.Table:
         shards.extend(written)
         rows.extend(index)
     table = index_table(rows)
-    publish(files, shards, table)
-    return table
+    return publish(files, shards, table), table

@@ -39,24 +39,30 @@ class KeptRows:
     def __init__(self, relations: Relations, keys: list[str]) -> None:
         self._connection = relations.connection
         self._connection.register("kept", pa.table({"id": pa.array(keys, pa.string())}))
+        # Ids of whatever belongs to a clip begin with the clip's; "`" comes after every letter of an id.
+        near = f"(id >= '{min(keys)}' AND id < '{max(keys)}`')"
         self._rows = {
-            table: {row["id"]: row for row in self._select(f'SELECT t.* FROM "{table}" t JOIN kept USING (id)')}
+            table: {
+                row["id"]: row for row in self._select(f'SELECT t.* FROM "{table}" t JOIN kept USING (id) WHERE {near}')
+            }
             for table in ("clips", "references", *MEASURED)
         }
-        wanted = """SELECT unnest(chosen) AS id FROM "references" JOIN kept USING (id)
-                    UNION SELECT unnest(speaker_chosen) FROM "references" JOIN kept USING (id)"""
+        wanted = f"""SELECT unnest(chosen) AS id FROM "references" JOIN kept USING (id) WHERE {near}
+                     UNION SELECT unnest(speaker_chosen) FROM "references" JOIN kept USING (id) WHERE {near}"""
         self._candidates = {
-            row["id"]: row for row in self._select(f"SELECT c.* FROM candidates c JOIN ({wanted}) USING (id)")
+            row["id"]: row
+            for row in self._select(f"SELECT c.* FROM candidates c JOIN ({wanted}) USING (id) WHERE {near}")
         }
         self._identities: dict[str, dict[int, str]] = defaultdict(dict)
         for row in self._select(
-            "SELECT i.* FROM identities i JOIN kept ON kept.id = i.clip_id WHERE identity IS NOT NULL ORDER BY i.id"
+            f"""SELECT i.* FROM (SELECT * FROM identities WHERE {near}) i JOIN kept ON kept.id = i.clip_id
+                WHERE identity IS NOT NULL ORDER BY i.id"""
         ):
             self._identities[row["clip_id"]][row["track"]] = row["identity"]
         self._places: dict[str, list[Row]] = defaultdict(list)
         for row in self._select(
-            """SELECT l.* FROM locations l WHERE source_id IN (SELECT source_id FROM clips JOIN kept USING (id))
-               ORDER BY l.id"""
+            f"""SELECT l.* FROM locations l
+                WHERE source_id IN (SELECT source_id FROM clips JOIN kept USING (id) WHERE {near}) ORDER BY l.id"""
         ):
             self._places[row["source_id"]].append(row)
 

@@ -38,7 +38,9 @@ def failures_by_reason(relations: Relations) -> Failures:
     )
     query = f"""
         WITH failed AS ({rows}),
-        files AS (SELECT source_id, parse_filename(min(uri)) AS file FROM locations GROUP BY source_id)
+        files AS (
+            SELECT coalesce(source_id, id) AS source_id, parse_filename(min(uri)) AS file FROM locations GROUP BY ALL
+        )
         SELECT place, reason, count(*) AS number,
             list(struct_pack(id := id, file := coalesce(file, id)) ORDER BY id)[:{EXAMPLES}]
         FROM failed LEFT JOIN files ON files.source_id = split_part(failed.id, '_', 1)

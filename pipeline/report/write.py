@@ -10,8 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.decide.config import DecideConfig
-from pipeline.decide.decisions import DUPLICATE_RULE
-from pipeline.decide.funnel import Funnel, funnel
+from pipeline.decide.funnel import Funnel, funnel, rule_order
 from pipeline.report.clips import ClipView, Link, clips_in_order, place_clips
 from pipeline.report.failures import Failures, failures_by_reason
 from pipeline.report.funnel_picture import NARROW, WIDE, Picture, draw
@@ -141,8 +140,7 @@ def _overview(relations: Relations, config: DecideConfig) -> Overview:
 
 def _numbered(config: DecideConfig, clips: list[ClipView]) -> dict[RuleKey, int]:
     """A number for each rule: those in force in their order, then any other that a decision names."""
-    keys: list[RuleKey] = [("subject", rule) for rule in (*config.subject, DUPLICATE_RULE)]
-    keys += [("sync", rule) for rule in config.sync]
+    keys: list[RuleKey] = rule_order(config)
     keys += [(missed.tier, missed.rule) for clip in clips for missed in clip.missed]
     return {key: number for number, key in enumerate(dict.fromkeys(keys))}
 

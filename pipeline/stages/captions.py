@@ -18,6 +18,7 @@ class CaptionsConfig(Configuration):
     backend: Literal["measurements"] = Field(
         default="measurements", description="Sentences from the measurements: no looks, no clothes, no action"
     )
+    speech: bool = Field(default=True, description="Say whether somebody speaks")
 
 
 class CaptionsStage:
@@ -33,7 +34,7 @@ class CaptionsStage:
         """One row: the caption, a short form, its number of words."""
         quality = inputs.rows("quality")[0]
         faces = inputs.rows("faces")[0]
-        speech = inputs.rows("speech") if clip.audio_sha256 else []
+        speech = inputs.rows("speech") if clip.audio_sha256 and self._config.speech else []
         subject = f"{_size(faces)} of {_people(faces)}"
         sentences = [f"{subject}.", f"The picture is {_light(quality)} and {_motion(quality)}."]
         if speech:

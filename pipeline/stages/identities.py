@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from pydantic import Field
 
 from pipeline.backends import vector_index
 from pipeline.backends.vector_index import VectorIndex
-from pipeline.stage import Row
+from pipeline.decide.components import components
+from pipeline.stage import Row, SetRows
 from schemas.configuration import Configuration
 
-VERSION = 1
+VERSION = 2
 BACKEND = f"centroid linkage, {vector_index.BACKEND}/{VERSION}"
 
 
@@ -34,6 +35,11 @@ class IdentitiesConfig(Configuration):
         return float({"classical": self.classical, "sface": self.sface}[descriptor])
 
 
+_COLUMNS = ["id", "clip_id", "track", "first_frame", "last_frame"]
+BLOCK = 4096
+"""Tracks compared at once."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Span:
     """Where a track is seen."""
@@ -43,9 +49,17 @@ class _Span:
     track: int
     first_frame: int
     last_frame: int
+    seen: str
 
 
-def cluster(tracks: Iterable[pa.Table], *, descriptor: str, folder: Path, config: IdentitiesConfig) -> list[Row]:
+def cluster(
+    tracks: Iterable[pa.Table],
+    *,
+    descriptor: str,
+    folder: Path,
+    config: IdentitiesConfig,
+    before: Iterable[Row] = (),
+) -> SetRows:
     """A row of `identities` for each track, sorted by id.
 
     The most similar pairs are joined first. Two groups become one where their mean descriptors are similar enough, and
@@ -58,31 +72,82 @@ def cluster(tracks: Iterable[pa.Table], *, descriptor: str, folder: Path, config
         descriptor: what made the embeddings, as `faces.descriptor` names it.
         folder: an empty folder for the index.
         config: thresholds.
+        before: rows that this function gave for an earlier state. Only components of tracks alike that a new, changed
+            or vanished track touches are joined anew. They change how long it takes, and nothing else.
     """
     spans: list[_Span] = []
     loose: list[_Span] = []
     index: VectorIndex | None = None
     for piece in tracks:
-        rows = piece.select(["id", "clip_id", "track", "first_frame", "last_frame"]).to_pylist()
         known = np.array(piece["embedding"].is_valid().to_pylist(), dtype=bool)
-        spans += [_Span(**row) for row, has in zip(rows, known, strict=True) if has]
-        loose += [_Span(**row) for row, has in zip(rows, known, strict=True) if not has]
         vectors = embeddings(piece)
+        vector = iter(vectors)
+        for row, has in zip(piece.select(_COLUMNS).to_pylist(), known, strict=True):
+            (spans if has else loose).append(_Span(**row, seen=_seen(row, next(vector)) if has else ""))
         if len(vectors):
             index = index or VectorIndex(folder, dimension=vectors.shape[1], columns=pa.schema([]))
             index.add(vectors, {})
-    groups = _Groups(spans, index.vectors(), config.threshold(descriptor)) if index else None
-    if index and groups:
-        for one, other in _pairs(index, spans, config.threshold(descriptor), config.neighbours):
+    least = config.threshold(descriptor)
+    rows = {span.id: _row(span, [span], span.id) for span in loose}
+    anew: list[int] = []
+    if index is not None:
+        earlier = {row["id"]: row for row in before if row["seen"]}
+        anew = _touched(spans, index.vectors(), earlier, least)
+        again = {spans[place].id for place in anew}
+        rows.update({span.id: earlier[span.id] for span in spans if span.id not in again})
+        groups = _Groups(spans, index.vectors(), least)
+        pairs = list(_pairs(index, spans, anew, least, config.neighbours))
+        for one, other in pairs:
             groups.join(one, other)
-    members: dict[int, list[_Span]] = defaultdict(list)
-    for place, span in enumerate(spans):
-        assert groups is not None
-        members[groups.root(place)].append(span)
-    people = [*members.values(), *([span] for span in loose)]
-    named = {span.id: _name(person) for person in people for span in person}
-    everyone = sorted([*spans, *loose], key=lambda span: span.id)
-    return [{"id": s.id, "clip_id": s.clip_id, "track": s.track, "identity": named[s.id]} for s in everyone]
+        members: dict[int, list[_Span]] = defaultdict(list)
+        for place in anew:
+            members[groups.root(place)].append(spans[place])
+        component = components([spans[place].id for place in anew], _links(spans, pairs))
+        rows.update({span.id: _row(span, person, component[span.id]) for person in members.values() for span in person})
+    return SetRows(rows=[rows[id_] for id_ in sorted(rows)], computed=len(anew))
+
+
+def _row(span: _Span, person: list[_Span], component: str) -> Row:
+    return {
+        "id": span.id,
+        "clip_id": span.clip_id,
+        "track": span.track,
+        "identity": _name(person),
+        "component": component,
+        "seen": span.seen,
+    }
+
+
+def _seen(row: Row, vector_d: NDArray[np.float32]) -> str:
+    """Over all that is looked at of a track."""
+    said = f"{row['clip_id']} {row['track']} {row['first_frame']} {row['last_frame']}".encode()
+    return hashlib.blake2b(said + vector_d.tobytes(), digest_size=8).hexdigest()
+
+
+def _touched(
+    spans: list[_Span], vectors_nd: NDArray[np.float32], earlier: Mapping[str, Row], least: float
+) -> list[int]:
+    """Places of the tracks to be joined anew: those not seen before, and whole components that a change touches."""
+    new = [place for place, span in enumerate(spans) if earlier.get(span.id, {}).get("seen") != span.seen]
+    if not earlier:
+        return new
+    same = {span.id for span in spans} - {spans[place].id for place in new}
+    touched = {row["component"] for id_, row in earlier.items() if id_ not in same}
+    for first in range(0, len(new), BLOCK):
+        block = vectors_nd[new[first : first + BLOCK]]
+        for start in range(0, len(spans), BLOCK):
+            # Rounded similarities decide later; who is almost similar enough may be touched for nothing.
+            near = (vectors_nd[start : start + BLOCK] @ block.T).max(axis=1) >= least - 1e-4
+            touched.update(
+                earlier[spans[start + p].id]["component"] for p in np.flatnonzero(near) if spans[start + p].id in same
+            )
+    return [p for p, span in enumerate(spans) if span.id not in same or earlier[span.id]["component"] in touched]
+
+
+def _links(spans: list[_Span], pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[str, str]]:
+    for number, pair in enumerate(pairs):
+        for place in pair:
+            yield spans[place].id, str(number)
 
 
 def embeddings(tracks: pa.Table) -> NDArray[np.float32]:
@@ -92,11 +157,13 @@ def embeddings(tracks: pa.Table) -> NDArray[np.float32]:
     return flat.reshape(len(column), -1) if len(column) else np.zeros((0, 0), dtype=np.float32)
 
 
-def _pairs(index: VectorIndex, spans: list[_Span], least: float, neighbours: int) -> Iterator[tuple[int, int]]:
-    """Pairs at least so similar, the most similar first, then by the ids of the two."""
+def _pairs(
+    index: VectorIndex, spans: list[_Span], places: list[int], least: float, neighbours: int
+) -> Iterator[tuple[int, int]]:
+    """Pairs of these with others, at least so similar, the most similar first, then by the ids of the two."""
     near = {
         (min(place, other, key=lambda p: spans[p].id), max(place, other, key=lambda p: spans[p].id))
-        for place, found in enumerate(index.neighbours(limit=neighbours))
+        for place, found in zip(places, index.neighbours(places, limit=neighbours), strict=True)
         for other, similarity in found
         if other != place and similarity >= least
     }

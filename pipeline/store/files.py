@@ -5,9 +5,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+from schemas.errors import UserError
 
 TEMPORARY = ".tmp"
 """Folder of files still being written; nothing reads them, and `sweep` removes those that a kill left behind."""
@@ -18,11 +21,32 @@ class Files:
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
-        self._fs, self._base = fsspec.core.url_to_fs(self.root)
+        # Others write too: a remembered listing would hide their files.
+        options: dict[str, Any] = {"use_listings_cache": False}
+        if self.root.startswith(("s3://", "s3a://")):
+            # Of each upload so many parts of 50 MB are in memory.
+            options["max_concurrency"] = 2
+        try:
+            self._fs, self._base = fsspec.core.url_to_fs(self.root, **options)
+        except (ImportError, ValueError) as error:
+            raise UserError(f"{root} cannot be opened: {error}") from error
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def __reduce__(self) -> tuple[type["Files"], tuple[str]]:
         return Files, (self.root,)
+
+    def check(self) -> None:
+        """Raises UserError where the run is elsewhere and nothing can be kept there."""
+        bucket = self._base.partition("/")[0]
+        try:
+            there = self._local or not bucket or self._fs.exists(bucket)
+        except PermissionError:
+            # Who may use a part of a bucket need not be allowed to look at all of it.
+            return
+        except Exception as error:  # Every file system has errors of its own: no credentials, no network.
+            raise UserError(f"{self.root} cannot be reached: {type(error).__name__}: {error}") from error
+        if not there:
+            raise UserError(f"{self.root} cannot be used: there is no {bucket}; make it first")
 
     def create(self, path: str, data: bytes) -> bool:
         """Write a file that does not exist yet. Returns False, and changes nothing, where it already does.
@@ -75,7 +99,10 @@ class Files:
         if not self._local:
             if self._fs.exists(f"{self._base}/{path}"):
                 return False
-            self._fs.put_file(str(source), f"{self._base}/{path}")
+            try:
+                self._fs.put_file(str(source), f"{self._base}/{path}", mode="create")
+            except FileExistsError:
+                return False
             return True
         target = Path(f"{self._base}/{path}")
         if target.exists():
@@ -90,6 +117,15 @@ class Files:
         """The whole file. Raises FileNotFoundError."""
         data: bytes = self._fs.cat_file(f"{self._base}/{path}")
         return data
+
+    def fetch(self, path: str, target: Path) -> None:
+        """Copy the file to this disk, without reading it into memory. Raises FileNotFoundError."""
+        self._fs.get_file(f"{self._base}/{path}", str(target))
+
+    def open(self, path: str) -> IO[bytes]:
+        """The file, to read parts of it. Raises FileNotFoundError."""
+        file: IO[bytes] = self._fs.open(f"{self._base}/{path}", "rb")
+        return file
 
     def exists(self, path: str) -> bool:
         """Whether the file is there, whole."""
@@ -113,6 +149,16 @@ class Files:
         base = f"{self._base}/{folder}"
         for path in self._fs.find(base):
             yield f"{folder}/{path[len(base) + 1 :]}"
+
+    @property
+    def remote(self) -> fsspec.AbstractFileSystem | None:
+        """The file system, where it is not this disk."""
+        return None if self._local else self._fs
+
+    def address(self, path: str) -> str:
+        """The file's whole address: its path on this disk, or a URL of `remote`."""
+        full = f"{self._base}/{path}"
+        return full if self._local else str(self._fs.unstrip_protocol(full))
 
     def local_path(self, path: str) -> Path | None:
         """Where the file lies on this disk, or None where the run is elsewhere."""

@@ -1,11 +1,21 @@
-"""Media of a run, stored by the hash of their bytes, so that equal media are stored once and none is overwritten."""
+"""Media of a run, stored by the hash of their bytes, so that equal media are stored once and none is overwritten.
+
+Sources that were fetched from elsewhere are named by their id, which is the beginning of their hash.
+"""
 
 import hashlib
 from pathlib import Path
 
 from pipeline.store.files import Files
 
-SUFFIX = {"clips": ".mp4", "audio": ".flac", "faces": ".json", "references": ".png", "thumbnails": ".jpg"}
+SUFFIX = {
+    "sources": "",
+    "clips": ".mp4",
+    "audio": ".flac",
+    "faces": ".json",
+    "references": ".png",
+    "thumbnails": ".jpg",
+}
 
 
 def media_path(kind: str, sha256: str) -> str:
@@ -32,5 +42,5 @@ def local_media(files: Files, kind: str, sha256: str, folder: Path) -> Path:
         return path
     copy = folder / f"{sha256}{SUFFIX[kind]}"
     if not copy.exists():
-        copy.write_bytes(get_media(files, kind, sha256))
+        files.fetch(media_path(kind, sha256), copy)
     return copy

@@ -12,6 +12,9 @@ from schemas.tables import TABLES, check_version
 
 Row = dict[str, Any]
 
+GROUP_ROWS = 16_384
+"""Rows of a Parquet row group."""
+
 
 def part_path(table: str, fingerprint: str, digest: str) -> str:
     """Where the rows of a table lie that a stage of this fingerprint computed from inputs of this digest."""
@@ -46,8 +49,3 @@ def read_part(files: Files, path: str) -> pa.Table:
     table = pq.read_table(pa.BufferReader(files.read(path)))
     check_version(table.schema, where=f"{files.root}/{path}")
     return table
-
-
-def read_index(files: Files, path: str) -> pa.Table:
-    """The index of the shards that a commit names: where each kept clip lies."""
-    return pq.read_table(pa.BufferReader(files.read(path)))

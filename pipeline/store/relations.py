@@ -1,30 +1,55 @@
 """Current tables as relations: the one way to read a run."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from pipeline.store.bundles import keys_of
 from pipeline.store.files import Files
-from pipeline.store.parts import read_index, read_part
+from pipeline.store.parts import GROUP_ROWS
 from pipeline.store.snapshots import Snapshot
 from schemas.sample import INDEX_SCHEMA
-from schemas.tables import TABLES
+from schemas.tables import TABLES, check_version
+
+MEMORY = "1GB"
+"""Of DuckDB; what does not fit goes to a temporary file."""
+THREADS = 2
+SQL_TYPES = {
+    "string": "VARCHAR",
+    "binary": "BLOB",
+    "bool": "BOOLEAN",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+}
+"""Arrow's name of a type -> DuckDB's."""
 
 
 class Relations:
-    """Read-only views of one snapshot. `connection` has a view a table, by its name."""
+    """Read-only views of one snapshot. `connection` has a view a table, by its name.
+
+    The view `ledger` has the bundle of each source beside its row.
+    """
 
     def __init__(self, files: Files, snapshot: Snapshot) -> None:
         self.files = files
         self.snapshot = snapshot
         self.connection = duckdb.connect()
-        self.connection.execute("SET threads = 1")
+        self.connection.execute(f"SET threads = {THREADS}; SET memory_limit = '{MEMORY}'")
+        self.connection.execute("SET parquet_metadata_cache = true")
+        if files.remote is not None:
+            self.connection.register_filesystem(files.remote)
         for name in TABLES:
             self._view(name)
         # Where kept clips lie in shards; empty before the first pack.
-        index = [read_index(files, path) for path in snapshot.paths("index")]
-        self.connection.register("shard_index", index[0] if index else INDEX_SCHEMA.empty_table())
+        if "index" in snapshot.sets:
+            self.show("shard_index", files.address(snapshot.sets["index"]))
+        else:
+            self._nothing("shard_index", INDEX_SCHEMA)
 
     def arrow(self, table: str) -> pa.Table:
         """A whole table in memory, sorted by id: for set stages, which are functions of all rows."""
@@ -33,20 +58,69 @@ class Relations:
         return whole.sort_by("id")
 
     def batches(self, table: str) -> Iterator[pa.Table]:
-        """A table, part by part."""
-        for path in self.snapshot.paths(table):
-            yield read_part(self.files, path).cast(TABLES[table].schema)
+        """A table, some thousand rows at a time."""
+        held = [(bundle.parts[table], bundle.dropped) for _, bundle in self.snapshot.holding(table)]
+        if table in self.snapshot.sets:
+            held.append((self.snapshot.sets[table], []))
+        for path, dropped in held:
+            with self.files.open(path) as file:
+                parquet = pq.ParquetFile(file)
+                check_version(parquet.schema_arrow, where=f"{self.files.root}/{path}")
+                for batch in parquet.iter_batches(batch_size=GROUP_ROWS):
+                    rows = pa.Table.from_batches([batch]).cast(TABLES[table].schema)
+                    if dropped:
+                        gone = set(dropped)
+                        rows = rows.filter(pa.array(key not in gone for key in keys_of(rows).to_pylist()))
+                    yield rows
 
-    def replace(self, table: str, rows: pa.Table) -> None:
-        """Show other rows under a table's name, for this connection alone."""
-        self.connection.execute(f'DROP VIEW "{table}"')
-        self.connection.register(table, rows)
+    def show(self, table: str, path: Path | str) -> None:
+        """Show the rows of a Parquet file under a table's name, for this connection alone."""
+        self.connection.execute(f'CREATE OR REPLACE VIEW "{table}" AS SELECT * FROM read_parquet({quoted(str(path))})')
 
     def _view(self, name: str) -> None:
-        paths = self.snapshot.paths(name)
-        local = [self.files.local_path(path) for path in paths]
-        if paths and all(local):
-            # DuckDB reads what a query needs of local Parquet files, in its own bounded memory.
-            self.connection.from_parquet([str(path) for path in local]).create_view(name)
-        else:
-            self.connection.from_arrow(self.arrow(name)).create_view(name)
+        selects: list[str] = []
+        whole = [self.snapshot.sets[name]] if name in self.snapshot.sets else []
+        for bundle_name, bundle in self.snapshot.holding(name):
+            if name == "ledger":
+                named = f"*, '{bundle_name}' AS bundle"
+                selects.append(f"{self._scan([bundle.parts[name]], named)}{_but(bundle.dropped)}")
+            elif bundle.dropped:
+                selects.append(f"{self._scan([bundle.parts[name]])}{_but(bundle.dropped)}")
+            else:
+                whole.append(bundle.parts[name])
+        if whole:
+            selects.append(self._scan(whole))
+        if selects:
+            self.connection.execute(f'CREATE VIEW "{name}" AS {" UNION ALL ".join(selects)}')
+            return
+        nothing = TABLES[name].schema
+        self._nothing(name, nothing.append(pa.field("bundle", pa.string())) if name == "ledger" else nothing)
+
+    def _nothing(self, name: str, schema: pa.Schema) -> None:
+        columns = ", ".join(f'NULL::{_sql_type(field.type)} AS "{field.name}"' for field in schema)
+        self.connection.execute(f'CREATE VIEW "{name}" AS SELECT {columns} WHERE false')
+
+    def _scan(self, paths: list[str], columns: str = "*") -> str:
+        """DuckDB reads what a query needs of the Parquet files, in its own bounded memory."""
+        listed = ", ".join(quoted(self.files.address(path)) for path in paths)
+        return f"SELECT {columns} FROM read_parquet([{listed}])"
+
+
+def _sql_type(type_: pa.DataType) -> str:
+    """As DuckDB calls it. Its own way from Arrow's would import pandas, which takes longer than most queries."""
+    if pa.types.is_struct(type_):
+        fields = (f'"{field.name}" {_sql_type(field.type)}' for field in type_)
+        return f"STRUCT({', '.join(fields)})"
+    if pa.types.is_list(type_) or pa.types.is_fixed_size_list(type_):
+        return f"{_sql_type(type_.value_type)}[]"
+    return SQL_TYPES[str(type_)]
+
+
+def quoted(value: str) -> str:
+    """A string as SQL writes it."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _but(dropped: list[str]) -> str:
+    """Without the rows of these sources or locations."""
+    return f" WHERE split_part(id, '_', 1) NOT IN ({', '.join(map(quoted, dropped))})" if dropped else ""

@@ -1,56 +1,74 @@
-"""Snapshots: which parts are current. Creating the next number is the commit."""
+"""Snapshots: which rows are current. Creating the next number is the commit."""
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from pipeline.store.files import Files
 from schemas.errors import UserError
 
-FORMAT = "humo.snapshot/1"
-WHOLE = "*"
-"""The group of a set stage's part, which covers all sources."""
+FORMAT = "humo.snapshot/2"
 ALL = [0, 2**62]
 """A span that covers any source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """Rows that lie together: all rows of some sources, or some locations; in each table one part, sorted by id.
+
+    `keys`: how many sources (or locations) have rows in it. `dropped`: those whose rows here count no more, because
+    they were computed again or lie in another bundle now; readers leave them out. `rows`: of its largest table.
+    """
+
+    parts: dict[str, str]
+    keys: int
+    rows: int
+    dropped: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """The committed state of a run.
 
-    `parts`: table -> group (a source, a location, or `WHOLE`) -> part paths in order. A source is committed in one
-    piece, so that every clip-level table has a row for every committed clip.
+    `bundles`: name -> rows of the item tables. A source is committed in one piece, so that every clip-level table has
+    a row for every committed clip.
+    `sets`: table -> the part of a set stage, which covers all sources.
     `work`: counters since the run began (decodes by pass, seconds by stage); they take no part in any hash.
     `retries`: source -> item stage -> how often its failed rows were asked for again.
     `removed`: source -> spans (start_us, end_us) that were taken down and must not come back; `ALL` covers everything.
     """
 
     number: int = 0
-    parts: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    bundles: dict[str, Bundle] = field(default_factory=dict)
+    sets: dict[str, str] = field(default_factory=dict)
     work: dict[str, float] = field(default_factory=dict)
     retries: dict[str, dict[str, int]] = field(default_factory=dict)
     removed: dict[str, list[list[int]]] = field(default_factory=dict)
 
-    def paths(self, table: str) -> list[str]:
-        """The current parts of a table, in group order."""
-        groups = self.parts.get(table, {})
-        return [path for group in sorted(groups) for path in groups[group]]
+    def holding(self, table: str) -> list[tuple[str, Bundle]]:
+        """The bundles that have rows of an item table, by name, in order."""
+        return [(name, bundle) for name, bundle in sorted(self.bundles.items()) if table in bundle.parts]
 
-    def with_group(self, group: str, parts: dict[str, list[str]]) -> "Snapshot":
-        """A copy in which `group` has these parts, and only these, in the tables named."""
-        merged = {table: dict(groups) for table, groups in self.parts.items()}
-        for table, paths in parts.items():
-            merged.setdefault(table, {})[group] = paths
-        return replace(self, parts=merged)
+    def paths(self) -> set[str]:
+        """Every part that this commit needs."""
+        return {path for bundle in self.bundles.values() for path in bundle.parts.values()} | set(self.sets.values())
 
-    def with_sources(self, done: dict[str, dict[str, list[str]]]) -> "Snapshot":
-        """A copy in which each of these sources has these parts (table -> paths), and no others."""
-        parts: dict[str, dict[str, list[str]]] = {}
-        for table, groups in self.parts.items():
-            parts[table] = {group: paths for group, paths in groups.items() if group not in done}
-        for source_id, tables in done.items():
-            for table, paths in tables.items():
-                parts.setdefault(table, {})[source_id] = paths
-        return replace(self, parts=parts)
+    def with_bundle(self, name: str, bundle: Bundle, without: Mapping[str, Collection[str]]) -> "Snapshot":
+        """A copy with one more bundle. `without`: bundle -> keys whose rows there count no more."""
+        return replace(self.dropping(without), bundles={**self.dropping(without).bundles, name: bundle})
+
+    def dropping(self, without: Mapping[str, Collection[str]]) -> "Snapshot":
+        """A copy without the rows of these keys. A bundle of which nothing is left goes."""
+        bundles: dict[str, Bundle] = {}
+        for name, bundle in self.bundles.items():
+            dropped = sorted({*bundle.dropped, *without.get(name, ())})
+            if len(dropped) < bundle.keys:
+                bundles[name] = replace(bundle, dropped=dropped)
+        return replace(self, bundles=bundles)
+
+    def with_set(self, parts: dict[str, str]) -> "Snapshot":
+        """A copy in which these set tables have these parts."""
+        return replace(self, sets={**self.sets, **parts})
 
     def with_work(self, work: dict[str, float]) -> "Snapshot":
         """A copy with counters added."""
@@ -69,15 +87,9 @@ def latest(files: Files) -> Snapshot:
     if not names:
         return Snapshot()
     raw = json.loads(files.read(f"snapshots/{names[-1]}"))
-    if raw.get("format") != FORMAT:
-        raise UserError(f"{files.root} was written by another version of humo ({raw.get('format')})")
-    return Snapshot(
-        number=raw["number"],
-        parts=raw["parts"],
-        work=raw["work"],
-        retries=raw.get("retries", {}),
-        removed=raw.get("removed", {}),
-    )
+    if raw.pop("format", None) != FORMAT:
+        raise UserError(f"{files.root} was written by another version of humo, whose runs this one cannot read")
+    return Snapshot(**{**raw, "bundles": {name: Bundle(**bundle) for name, bundle in raw["bundles"].items()}})
 
 
 def commit(files: Files, base: Snapshot, new: Snapshot) -> Snapshot:
@@ -85,7 +97,7 @@ def commit(files: Files, base: Snapshot, new: Snapshot) -> Snapshot:
 
     Raises UserError where another writer committed since `base`.
     """
-    if (new.parts, new.retries, new.removed) == (base.parts, base.retries, base.removed):
+    if replace(new, work=base.work) == base:
         return base
     number = base.number + 1
     body = {"format": FORMAT, **asdict(replace(new, number=number))}

@@ -12,12 +12,18 @@ import soundfile
 from PIL import Image
 
 from pipeline.config import CurateConfig
-from pipeline.engine.curate import write_run
+from pipeline.engine.fingerprint import fingerprints
+from pipeline.engine.pending import ledger
+from pipeline.engine.plan import terms_of
 from pipeline.engine.rows import completed
+from pipeline.engine.run_file import write_run
+from pipeline.engine.sets import set_parts
+from pipeline.store.bundles import write_bundle
 from pipeline.store.files import Files
 from pipeline.store.media import media_path, put_media
-from pipeline.store.parts import part_path, write_part
-from pipeline.store.snapshots import WHOLE, commit, latest
+from pipeline.store.parts import to_arrow, write_part
+from pipeline.store.relations import Relations
+from pipeline.store.snapshots import Snapshot, commit, latest
 
 ABOUT = {"backend": "test/1", "fingerprint": "test", "seconds": 0.1}
 FRAMES = 5
@@ -63,17 +69,35 @@ def tiny_video(seed: int) -> bytes:
 def write_synthetic_run(folder: Path, clips: list[FakeClip], config: CurateConfig | None = None) -> Files:
     """Commit item and set tables for these clips; decisions and shards are left to the test."""
     files = Files(str(folder))
+    config = config or CurateConfig()
     snapshot = latest(files)
     for source in sorted({clip.source_id for clip in clips}):
-        own = [clip for clip in clips if clip.source_id == source]
-        snapshot = snapshot.with_sources({source: _item_parts(files, source, own)})
-    snapshot = snapshot.with_group(WHOLE, _set_parts(files, clips))
+        rows = _item_rows(files, source, [clip for clip in clips if clip.source_id == source])
+        completed_rows = {table: [completed(row, **ABOUT) for row in found] for table, found in rows.items()}
+        snapshot = with_source(files, snapshot, source, completed_rows, config)
+    for stage, rows_of_set in _set_rows(files, clips).items():
+        ((_, path),) = set_parts(stage, Relations(files, snapshot), config).items()
+        write_part(files, stage, path, [completed(row, **ABOUT) for row in rows_of_set])
+        snapshot = snapshot.with_set({stage: path})
     commit(files, latest(files), snapshot)
-    write_run(files, config or CurateConfig())
+    write_run(files, config)
     return files
 
 
-def _item_parts(files: Files, source: str, clips: list[FakeClip]) -> dict[str, list[str]]:
+def with_source(
+    files: Files, snapshot: Snapshot, source: str, rows: dict[str, list[dict[str, Any]]], config: CurateConfig
+) -> Snapshot:
+    """The snapshot with one more source, as the engine commits it: its place, and its rows with the ledger's."""
+    tables = {table: to_arrow(table, found) for table, found in rows.items()}
+    places = {"locations": tables.pop("locations")} if "locations" in tables else {}
+    tables["ledger"] = ledger({source: terms_of(source, snapshot, fingerprints(config))})
+    for bundle in (places, tables):
+        if bundle:
+            snapshot = snapshot.with_bundle(*write_bundle(files, bundle), {})
+    return snapshot
+
+
+def _item_rows(files: Files, source: str, clips: list[FakeClip]) -> dict[str, list[dict[str, Any]]]:
     rows: dict[str, list[dict[str, Any]]] = {
         "locations": [
             {"id": source, "source_id": source, "uri": f"/footage/{source}.mp4", "etag": "1", "licence": "cc0"}
@@ -84,7 +108,7 @@ def _item_parts(files: Files, source: str, clips: list[FakeClip]) -> dict[str, l
     for clip in clips:
         for table, row in _clip_rows(files, clip).items():
             rows.setdefault(table, []).append({"id": clip.key, **row})
-    return _write(files, source, rows)
+    return rows
 
 
 def _clip_rows(files: Files, clip: FakeClip) -> dict[str, dict[str, Any]]:
@@ -136,10 +160,11 @@ def _clip_rows(files: Files, clip: FakeClip) -> dict[str, dict[str, Any]]:
     }
 
 
-def _set_parts(files: Files, clips: list[FakeClip]) -> dict[str, list[str]]:
+def _set_rows(files: Files, clips: list[FakeClip]) -> dict[str, list[dict[str, Any]]]:
     rows: dict[str, list[dict[str, Any]]] = {"duplicates": [], "identities": [], "candidates": []}
     for clip in clips:
-        rows["duplicates"].append({"id": clip.key, "group": clip.group or clip.key, "is_duplicate": False})
+        copies = [one.key for one in clips if clip.group is not None and one.group == clip.group]
+        rows["duplicates"].append({"id": clip.key, "group": min(copies, default=clip.key), "is_duplicate": False})
         track = {"id": f"{clip.key}_t0", "clip_id": clip.key, "track": 0}
         rows["identities"].append({**track, "identity": clip.person})
         others = [one for one in clips if one.person == clip.person and one.key != clip.key]
@@ -148,7 +173,7 @@ def _set_parts(files: Files, clips: list[FakeClip]) -> dict[str, list[str]]:
             picture = io.BytesIO()
             Image.new("RGB", (24, 24), (other.start_s * 7 % 256, 50, 90)).save(picture, "PNG")
             found = {
-                "id": f"{clip.key}_t0_0",
+                "id": f"{clip.key}_t0_c0",
                 "rank": 0,
                 "reference_clip_id": other.key,
                 "reference_track": 0,
@@ -160,13 +185,4 @@ def _set_parts(files: Files, clips: list[FakeClip]) -> dict[str, list[str]]:
                 "file": media_path("references", put_media(files, "references", picture.getvalue())),
             }
             rows["candidates"].append({**track, **found})
-    return _write(files, "set", rows)
-
-
-def _write(files: Files, name: str, rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
-    parts = {}
-    for table, found in rows.items():
-        path = part_path(table, "test", f"{name}-{len(found)}")
-        write_part(files, table, path, [completed(row, **ABOUT) for row in found])
-        parts[table] = [path]
-    return parts
+    return rows

@@ -34,7 +34,8 @@ def test_neighbours_are_the_most_similar(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(index) == 50
     np.testing.assert_array_equal(index.vectors(), vectors)
     similarity = vectors @ vectors.T
-    found = list(index.neighbours(limit=5))
+    found = list(index.neighbours(range(50), limit=5))
+    assert list(index.neighbours([40, 3], limit=5)) == [found[40], found[3]]
     assert len(found) == 50
     for place, near in enumerate(found):
         assert [position for position, _ in near] == np.argsort(-similarity[place])[:5].tolist()
@@ -57,5 +58,5 @@ def test_a_filter_is_applied_before_the_limit(tmp_path: Path) -> None:
 
 def test_an_empty_index(tmp_path: Path) -> None:
     index = VectorIndex(tmp_path, dimension=DIMENSION, columns=pa.schema([]))
-    assert list(index.neighbours(limit=3)) == []
+    assert list(index.neighbours([], limit=3)) == []
     assert index.vectors().shape == (0, DIMENSION)

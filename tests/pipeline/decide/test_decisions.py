@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import CurateConfig
@@ -34,14 +35,12 @@ BOUNDS = {"lower": 0.45, "upper": 0.92}
 CONFIG = CurateConfig(decide=DecideConfig(references=ReferenceBounds(**BOUNDS)))
 
 
-def decided(tmp_path: Path, **options: Any) -> dict[str, dict[str, Any]]:
-    files = write_synthetic_run(tmp_path, CLIPS)
-    _, rows = decide(
-        Relations(files, latest(files)),
-        validated(DecideConfig, {"references": BOUNDS, **options}, where="test"),
-        "classical",
-    )
-    return {row["id"]: row for row in rows}
+def decided(tmp_path: Path, clips: list[FakeClip] = CLIPS, **options: Any) -> dict[str, dict[str, Any]]:
+    files = write_synthetic_run(tmp_path, clips)
+    config = validated(DecideConfig, {"references": BOUNDS, **options}, where="test")
+    relations = Relations(files, latest(files))
+    made = decide(relations, config, "classical", folder=tmp_path, fingerprint="test")
+    return {row["id"]: row for row in pq.read_table(made["decisions"]).to_pylist()}
 
 
 def verdicts(rows: dict[str, dict[str, Any]]) -> list[str]:
@@ -104,7 +103,9 @@ def test_a_dry_run_writes_nothing_and_agrees_with_the_real_one(tmp_path: Path) -
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
     real = decide_again(files, latest(files), config, dry_run=False)
     assert dry == real
-    assert dry.changes == {"subject -> sync": [CLIPS[4].key]}
+    assert [(one.before, one.after, one.clips, one.examples) for one in dry.changes] == [
+        ("subject", "sync", 1, [CLIPS[4].key])
+    ]
     relations = Relations(files, latest(files))
     assert funnel(relations, config.decide) == real.funnel
 
@@ -120,10 +121,8 @@ def test_a_clip_that_lacks_what_a_sample_is_made_of_is_unknown(tmp_path: Path) -
         FakeClip(source=1, start_s=2, caption=None),
         FakeClip(source=1, start_s=3, sync={"speaker_track": None}),
     ]
-    files = write_synthetic_run(tmp_path, lacking)
-    config = validated(DecideConfig, {"subject": ["quality.luma > 0"], "sync": ["quality.luma > 0"]}, where="test")
-    _, rows = decide(Relations(files, latest(files)), config, "classical")
-    assert [(row["outcome"], row["tier"]) for row in rows] == [
+    rows = decided(tmp_path, lacking, subject=["quality.luma > 0"], sync=["quality.luma > 0"])
+    assert [(row["outcome"], row["tier"]) for row in rows.values()] == [
         ("keep", "sync"),
         ("unknown", "none"),
         ("keep", "subject"),
@@ -132,7 +131,17 @@ def test_a_clip_that_lacks_what_a_sample_is_made_of_is_unknown(tmp_path: Path) -
 
 @pytest.mark.parametrize("rule", ["quality.signature > 1", "quality.luma = 'a'", "references.chosen = 1"])
 def test_a_rule_that_compares_unlike_things_is_one_line(tmp_path: Path, rule: str) -> None:
-    files = write_synthetic_run(tmp_path, CLIPS[:2])
-    config = validated(DecideConfig, {"subject": [rule]}, where="test")
     with pytest.raises(UserError, match="cannot be used"):
-        decide(Relations(files, latest(files)), config, "classical")
+        decided(tmp_path, CLIPS[:2], subject=[rule])
+
+
+def test_caps_hold_and_are_named_by_the_clips_that_they_cost(tmp_path: Path) -> None:
+    clips = [FakeClip(source=source, start_s=second) for source in (1, 2) for second in range(1, 7)]
+    rows = decided(tmp_path, clips, caps={"source": 4, "identity": 5})
+    kept = [row["id"] for row in rows.values() if row["outcome"] == "keep"]
+    assert len(kept) == 5
+    assert max(sum(key.startswith(source) for key in kept) for source in (clips[0].source_id, clips[-1].source_id)) <= 4
+    over = [row["failed_rules"][0]["rule"] for row in rows.values() if row["outcome"] == "reject"]
+    assert sorted(over) == ["caps: at most 4 of a source"] * 4 + ["caps: at most 5 of an identity"] * 3
+    again = decided(tmp_path / "again", clips[::-1], caps={"source": 4, "identity": 5})
+    assert [row["id"] for row in again.values() if row["outcome"] == "keep"] == kept

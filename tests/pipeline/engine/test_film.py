@@ -87,7 +87,7 @@ def test_a_changed_threshold_runs_no_model(film_run: Path) -> None:
 
 def test_what_a_changed_option_would_redo(film_run: Path) -> None:
     from pipeline.config import CurateConfig
-    from pipeline.engine.curate import read_run
+    from pipeline.engine.run_file import read_run
     from pipeline.stages.captions import CaptionsConfig
     from pipeline.status import status_of
 

@@ -87,7 +87,7 @@ def test_a_person_is_gone_from_every_byte_and_stays_away(film: Path, run: Path) 
 def test_a_removed_source_is_not_taken_in_again(film: Path, run: Path) -> None:
     files = Files(str(run))
     before = shards_of(run)
-    source = min(latest(files).parts["shots"])
+    source = min(row["id"] for row in Relations(files, latest(files)).arrow("sources").to_pylist())
     done = humo("takedown", run, "--source", source)
     assert done.code == 0, done.text
     assert source not in "\n".join(
@@ -95,7 +95,7 @@ def test_a_removed_source_is_not_taken_in_again(film: Path, run: Path) -> None:
     )
     assert humo("verify", run).code == 0
     curate(run, film)
-    assert source not in latest(files).parts["shots"]
+    assert source not in Relations(files, latest(files)).arrow("ledger")["id"].to_pylist()
     assert shards_of(run) != before
 
 

@@ -11,9 +11,8 @@ from pipeline.engine.rows import completed, unmeasured
 from pipeline.stage import Inapplicable, Unmeasurable
 from pipeline.store.files import Files
 from pipeline.store.media import put_media
-from pipeline.store.parts import part_path, write_part
 from pipeline.store.snapshots import commit, latest
-from tests.pipeline.synthetic_run import ABOUT, FakeClip, write_synthetic_run
+from tests.pipeline.synthetic_run import ABOUT, FakeClip, with_source, write_synthetic_run
 
 # The two of this person are each other's reference.
 KEPT = FakeClip(source=1, start_s=1, person="p_pair", similarity=0.7)
@@ -30,6 +29,8 @@ RULES = DecideConfig(
     references=ReferenceBounds(lower=0.5, upper=0.9),
 )
 
+Rows = dict[str, list[dict[str, Any]]]
+
 HOSTILE_SOURCE = "f" * 16
 HOSTILE_KEY = f"{HOSTILE_SOURCE}_2000000_2200000"
 HOSTILE_NAME = "<img src=x onerror=alert(1)>\"'\u202e.mp4"
@@ -43,17 +44,18 @@ def write_run(folder: Path) -> None:
     """Seven clips of three sources, decided, and a fourth source that could not be read."""
     config = CurateConfig(decide=RULES)
     files = write_synthetic_run(folder, CLIPS, config)
-    base = latest(files)
-    more = {HOSTILE_SOURCE: _hostile_parts(files), UNREADABLE_SOURCE: _unreadable_parts(files)}
-    commit(files, base, base.with_sources(more))
+    base = snapshot = latest(files)
+    for source, rows in ((HOSTILE_SOURCE, _hostile_rows(files)), (UNREADABLE_SOURCE, _unreadable_rows())):
+        snapshot = with_source(files, snapshot, source, rows, config)
+    commit(files, base, snapshot)
     decide_again(files, latest(files), config, dry_run=False)
 
 
-def _hostile_parts(files: Files) -> dict[str, list[str]]:
+def _hostile_rows(files: Files) -> Rows:
     clip = {"source_id": HOSTILE_SOURCE, "shot_id": "s", "start_us": 2_000_000, "end_us": 2_200_000, "frames": 5}
     video = put_media(files, "clips", b"a video")
     silent = Inapplicable("there is no sound")
-    rows = {
+    return {
         "locations": [_ok(HOSTILE_SOURCE, source_id=HOSTILE_SOURCE, uri=f"/footage/{HOSTILE_NAME}")],
         "sources": [_ok(HOSTILE_SOURCE, duration_us=5_000_000)],
         "shots": [_ok(f"{HOSTILE_SOURCE}_0_5000000", source_id=HOSTILE_SOURCE, start_us=0, end_us=5_000_000)],
@@ -64,15 +66,13 @@ def _hostile_parts(files: Files) -> dict[str, list[str]]:
         "sync": [_not(HOSTILE_KEY, silent)],
         "captions": [_ok(HOSTILE_KEY, text=HOSTILE_CAPTION, word_count=9)],
     }
-    return _write(files, HOSTILE_SOURCE, rows)
 
 
-def _unreadable_parts(files: Files) -> dict[str, list[str]]:
-    rows = {
+def _unreadable_rows() -> Rows:
+    return {
         "locations": [_ok(UNREADABLE_SOURCE, source_id=UNREADABLE_SOURCE, uri="/footage/broken.mp4")],
         "sources": [_not(UNREADABLE_SOURCE, Unmeasurable(UNREADABLE_ERROR))],
     }
-    return _write(files, UNREADABLE_SOURCE, rows)
 
 
 def _ok(id_: str, **values: Any) -> dict[str, Any]:
@@ -81,13 +81,6 @@ def _ok(id_: str, **values: Any) -> dict[str, Any]:
 
 def _not(id_: str, error: Exception) -> dict[str, Any]:
     return unmeasured(id_, error, **ABOUT)
-
-
-def _write(files: Files, source: str, rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
-    parts = {table: [part_path(table, "test", source)] for table in rows}
-    for table, found in rows.items():
-        write_part(files, table, parts[table][0], found)
-    return parts
 
 
 BLOCKS = {"br", "dd", "dt", "figcaption", "h3", "h4", "h5", "li", "p", "td", "th", "tr"}

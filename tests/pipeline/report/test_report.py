@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -212,8 +213,8 @@ def test_writing_again_gives_the_same_bytes_and_a_shorter_report_closes_old_page
 
 def test_a_run_before_its_first_decisions_and_one_without_clips(unreported: Path, tmp_path: Path) -> None:
     files, snapshot, config = opened(unreported, tmp_path)
-    undecided = {table: groups for table, groups in snapshot.parts.items() if table not in ("decisions", "references")}
-    write_report(files, Snapshot(number=1, parts=undecided), config)
+    undecided = {table: part for table, part in snapshot.sets.items() if table not in ("decisions", "references")}
+    write_report(files, replace(snapshot, sets=undecided), config)
     page = Page(tmp_path / "report" / "index.html")
     assert {found["data-kind"] for found in page.all("article")} == {"undecided"}
     assert "Not decided yet" in page.clip(KEPT.key)

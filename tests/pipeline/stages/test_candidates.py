@@ -53,7 +53,7 @@ def _retrieved(
             folder=Path(folder),
             read=PICTURES.__getitem__,
             config=CandidatesConfig(limit=limit),
-        )
+        ).rows
     columns = {field.name for field in [TABLES["candidates"].schema.field("id"), *TABLES["candidates"].columns]}
     assert all(set(row) == columns for row in found)
     return found
@@ -163,7 +163,7 @@ def test_two_people_mixed_in_one_source_from_vectors_to_references() -> None:
 
     rows = [_track(f"a_{shot}_0", person, person, 10 * shot) for shot in range(5) for person in (0, 1)]
     with TemporaryDirectory() as folder:
-        identities = cluster([table(rows)], descriptor="classical", folder=Path(folder), config=IdentitiesConfig())
+        identities = cluster([table(rows)], descriptor="classical", folder=Path(folder), config=IdentitiesConfig()).rows
     found = _retrieved(rows, {row["id"]: row["identity"] for row in identities})
     assert len(found) == 2 * 5 * 4
     assert all(row["track"] == row["reference_track"] for row in found)

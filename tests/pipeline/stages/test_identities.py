@@ -62,7 +62,8 @@ def clustered(rows: list[Row], pieces: int = 1, **options: float) -> dict[str, s
     """Track id -> identity."""
     parts = [table(rows[start::pieces]) for start in range(pieces)]
     with TemporaryDirectory() as folder:
-        found = cluster(iter(parts), descriptor="classical", folder=Path(folder), config=IdentitiesConfig(**options))
+        config = IdentitiesConfig(**options)
+        found = cluster(iter(parts), descriptor="classical", folder=Path(folder), config=config).rows
     assert [row["id"] for row in found] == sorted(row["id"] for row in rows)
     return {row["id"]: row["identity"] for row in found}
 

@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.store.files import Files
-from pipeline.store.snapshots import Snapshot, commit, latest
+from pipeline.store.snapshots import Bundle, Snapshot, commit, latest
 from pipeline.store.writer import writing
 from schemas.errors import UserError
+
+
+def bundled(snapshot: Snapshot, path: str) -> Snapshot:
+    return snapshot.with_bundle(path, Bundle(parts={"clips": path}, keys=1, rows=1), {})
 
 
 def roots(tmp_path: Path) -> list[str]:
@@ -62,17 +66,17 @@ def test_two_commits_on_one_base_do_not_both_count(tmp_path: Path) -> None:
     for root in roots(tmp_path):
         files = Files(root)
         base = latest(files)
-        first = commit(files, base, base.with_sources({"s1": {"clips": ["p1"]}}))
+        first = commit(files, base, bundled(base, "p1"))
         with pytest.raises(UserError, match="another command wrote"):
-            commit(files, base, base.with_sources({"s2": {"clips": ["p2"]}}))
+            commit(files, base, bundled(base, "p2"))
         assert latest(files) == first
-        assert latest(files).paths("clips") == ["p1"]
+        assert latest(files).paths() == {"p1"}
 
 
 def test_a_commit_without_change_is_none(tmp_path: Path) -> None:
     files = Files(str(tmp_path))
-    first = commit(files, Snapshot(), Snapshot().with_sources({"s1": {"clips": ["p1"]}}))
-    again = commit(files, first, first.with_sources({"s1": {"clips": ["p1"]}}))
+    first = commit(files, Snapshot(), bundled(Snapshot(), "p1"))
+    again = commit(files, first, bundled(first, "p1"))
     assert again.number == first.number == 1
     assert files.names("snapshots") == ["00000001.json"]
 

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.engine.rows import completed
+from pipeline.store.bundles import write_bundle
 from pipeline.store.files import Files
 from pipeline.store.parts import part_path, read_part, to_arrow, write_part
 from pipeline.store.relations import Relations
@@ -48,10 +49,15 @@ def test_a_part_of_a_newer_version_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["", "memory://"])
 def test_relations_show_only_committed_parts(tmp_path: Path, scheme: str) -> None:
     files = Files(f"{scheme}{tmp_path}/run")
-    committed, other = part_path("quality", "f", "one"), part_path("quality", "f", "two")
-    write_part(files, "quality", committed, [completed({"id": "a", "luma": 0.5}, **ABOUT)])
-    write_part(files, "quality", other, [completed({"id": "b", "luma": 0.5}, **ABOUT)])
-    relations = Relations(files, Snapshot().with_sources({"s": {"quality": [committed]}}))
-    assert relations.connection.execute("SELECT id FROM quality").fetchall() == [("a",)]
+    write_part(files, "quality", part_path("quality", "f", "x"), [completed({"id": "b_1", "luma": 0.5}, **ABOUT)])
+    rows = [completed({"id": id_, "luma": 0.5}, **ABOUT) for id_ in ("c_1", "a_2", "a_1")]
+    name, bundle = write_bundle(files, {"quality": to_arrow("quality", rows)})
+    snapshot = Snapshot().with_bundle(name, bundle, {})
+    whole = Relations(files, snapshot)
+    assert whole.connection.execute("SELECT id FROM quality").fetchall() == [("a_1",), ("a_2",), ("c_1",)]
+    relations = Relations(files, snapshot.dropping({name: ["a"]}))
+    assert relations.connection.execute("SELECT id FROM quality").fetchall() == [("c_1",)]
+    assert relations.arrow("quality")["id"].to_pylist() == ["c_1"]
+    assert snapshot.dropping({name: ["a", "c"]}).bundles == {}
     assert relations.connection.execute("SELECT id FROM captions").fetchall() == []
     assert isinstance(relations.arrow("quality"), pa.Table)

@@ -1,0 +1,122 @@
+"""What the rules say of each clip, as SQL over the tables of one snapshot."""
+
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.decide.config import DecideConfig
+from pipeline.decide.rules import Rule, parse_rule, rule_columns
+from pipeline.decide.rules import quoted as column
+from pipeline.store.relations import quoted
+from schemas.errors import UserError
+from schemas.tables import CLIP_TABLES, TABLES
+
+
+def _known(name: str) -> Rule:
+    return Rule(text=f"{name} is known", sql=f"CASE WHEN {column(name)} IS NOT NULL THEN true END", columns=(name,))
+
+
+NEEDED = {
+    "subject": (_known("captions.text"), _known("faces.boxes_sha256")),
+    "sync": (_known("sync.speaker_track"), _known("clips.audio_sha256")),
+}
+"""What a sample of a tier is made of, whatever the rules say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """The rules of both tiers, checked."""
+
+    subject: tuple[Rule, ...]
+    sync: tuple[Rule, ...]
+
+
+def parse_rules(config: DecideConfig) -> Rules:
+    """Raises UserError for a rule that cannot be used, such as one that compares a number with a word."""
+    connection = duckdb.connect()
+    for table, columns in rule_columns().items():
+        values = ", ".join(f'{_sample(table, name)} AS "{name}"' for name in columns)
+        connection.execute(f'CREATE VIEW "{table}" AS SELECT {values}')
+    rules = Rules(subject=tuple(map(parse_rule, config.subject)), sync=tuple(map(parse_rule, config.sync)))
+    for rule in (*rules.subject, *rules.sync):
+        tables = ", ".join(sorted({f'"{name.split(".")[0]}"' for name in rule.columns}))
+        try:
+            connection.execute(f"SELECT {rule.sql} FROM {tables}").fetchall()
+        except duckdb.Error as error:
+            raise UserError(f"the rule {rule.text!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return rules
+
+
+def _sample(table: str, name: str) -> str:
+    """A value of a column's type, in SQL."""
+    type_ = pa.string() if table == "locations" else TABLES[table].schema.field(name).type
+    if pa.types.is_floating(type_):
+        return "0::DOUBLE"
+    if pa.types.is_integer(type_):
+        return "0"
+    if pa.types.is_boolean(type_):
+        return "false"
+    return "[]::VARCHAR[]" if pa.types.is_list(type_) else "''::BLOB" if pa.types.is_binary(type_) else "''"
+
+
+def verdicts_query(rules: Rules, within: str, *, contested: str = "false") -> str:
+    """SQL of a row for every clip of a range: tier and outcome by the rules alone, and the rules that it failed.
+
+    Reads the tables `chosen_references` and `uses`, and `components` for the split. `within`: condition on `id` that
+    holds for the rows of the range. `contested`: condition on a clip that passes, of which there may be too many.
+    """
+    every = [("subject", rule) for rule in (*rules.subject, *NEEDED["subject"])]
+    every += [("sync", rule) for rule in (*rules.sync, *NEEDED["sync"])]
+    judged = ", ".join(f"{rule.sql} AS r{place}" for place, (_, rule) in enumerate(every))
+    columns = sorted({name for _, rule in every for name in rule.columns})
+    seen = ", ".join(f'{column(name)} AS "{name}"' for name in columns)
+    tables = " ".join(
+        f'LEFT JOIN {_rows(table, within)} AS "{table}" ON "{table}".id = "clips".id' for table in CLIP_TABLES
+    )
+    return f"""
+        WITH judged AS (
+            SELECT "clips".id, "clips".source_id, {judged}, {seen}
+            FROM (SELECT * FROM clips WHERE {within} AND status = 'ok') AS "clips" {tables}
+            LEFT JOIN uses AS "locations" ON "locations".id = "clips".source_id
+        ), passed AS (
+            SELECT *, {_all(every, "subject")} AS subject_passed, {_all(every, "sync")} AS sync_passed FROM judged
+        )
+        SELECT passed.id,
+               CASE WHEN NOT subject_passed THEN 'none' WHEN sync_passed THEN 'sync' ELSE 'subject' END AS tier,
+               CASE WHEN subject_passed THEN 'keep' WHEN {_any_false(every)} THEN 'reject' ELSE 'unknown' END
+                   AS outcome,
+               components.split, components.component,
+               {_missed(every, "IS FALSE")} AS failed_rules,
+               {_missed(every, "IS NULL")} AS unknown_rules,
+               subject_passed AND {contested} AS contested
+        FROM passed JOIN components ON components.id = passed.source_id"""
+
+
+def _rows(table: str, within: str) -> str:
+    name = "chosen_references" if table == "references" else table
+    return f"(SELECT * FROM {name} WHERE {within})"
+
+
+def _seen(rule: Rule) -> str:
+    """The values that a rule saw, as a decision shows them."""
+    shown = [f"'{name} = ' || coalesce(CAST(\"{name}\" AS VARCHAR), 'NULL')" for name in rule.columns]
+    return " || ', ' || ".join(shown)
+
+
+def _all(every: list[tuple[str, Rule]], tier: str) -> str:
+    return " AND ".join(f"r{place} IS TRUE" for place, (of, _) in enumerate(every) if of == tier)
+
+
+def _any_false(every: list[tuple[str, Rule]]) -> str:
+    return " OR ".join(f"r{place} IS FALSE" for place, (of, _) in enumerate(every) if of == "subject")
+
+
+def _missed(every: list[tuple[str, Rule]], how: str) -> str:
+    """The rules of which that is true, in order; most clips have none, and cost nothing."""
+    items = ", ".join(
+        f"CASE WHEN r{place} {how} THEN {{'tier': '{tier}', 'rule': {quoted(rule.text)}, 'values': {_seen(rule)}}} END"
+        for place, (tier, rule) in enumerate(every)
+    )
+    some = " OR ".join(f"r{place} {how}" for place in range(len(every)))
+    return f"CASE WHEN {some} THEN list_filter([{items}], lambda missed: missed IS NOT NULL) ELSE [] END"

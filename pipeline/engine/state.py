@@ -1,0 +1,26 @@
+"""Whether a run is in a state that a command can start from."""
+
+from pipeline.config import CurateConfig
+from pipeline.engine.sets import set_parts
+from pipeline.flow import SETS
+from pipeline.store.files import Files
+from pipeline.store.relations import Relations
+from pipeline.store.snapshots import Snapshot
+from schemas.errors import UserError
+
+UNFINISHED = "takedowns/unfinished.json"
+"""There from before anything is removed until everything is."""
+
+
+def refuse_unfinished(files: Files) -> None:
+    """Raises UserError where a takedown was interrupted: what it was to remove may still lie in the run."""
+    if files.exists(UNFINISHED):
+        raise UserError(f"a takedown was interrupted; give 'humo takedown {files.root}' first, which ends it")
+
+
+def refuse_stale(files: Files, snapshot: Snapshot, config: CurateConfig) -> None:
+    """Raises UserError where set tables are not those of the committed rows, as after an interrupted curation."""
+    relations = Relations(files, snapshot)
+    for stage in SETS:
+        if any(snapshot.sets.get(table) != path for table, path in set_parts(stage, relations, config).items()):
+            raise UserError(f"a curation was interrupted; give 'humo curate --out {files.root}' first, which ends it")

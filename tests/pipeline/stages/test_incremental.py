@@ -1,0 +1,118 @@
+"""Set stages go on from what they found before, and end exactly as if they had begun anew; they do what is touched."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.backends.signature import LOOKS_SIDE, MOVES_SIDE
+from pipeline.stage import Row, SetRows
+from pipeline.stages.candidates import CandidatesConfig, retrieve
+from pipeline.stages.duplicates import DuplicatesConfig, find_duplicates
+from pipeline.stages.identities import IdentitiesConfig, cluster
+from tests.pipeline.stages.test_candidates import PICTURES, _track
+from tests.pipeline.stages.test_identities import table
+
+OPTIONS = IdentitiesConfig(classical=0.9, neighbours=4)
+
+# Clip, person, seed: the same triple is the same track, another seed another picture of the person.
+places = st.integers(0, 7), st.integers(0, 3), st.integers(0, 2)
+tracks = st.lists(st.tuples(*places), min_size=1, max_size=14, unique_by=lambda found: found[0])
+
+
+def rows_of(found: Iterable[tuple[int, int, int]]) -> list[Row]:
+    """Two clips a shot, two shots a source."""
+    return [_track(f"s{clip // 4}_{clip // 2}_{clip}", 0, person, seed) for clip, person, seed in found]
+
+
+def joined(rows: list[Row], before: Iterable[Row] = ()) -> SetRows:
+    with TemporaryDirectory() as folder:
+        return cluster([table(rows)], descriptor="classical", folder=Path(folder), config=OPTIONS, before=before)
+
+
+def retrieved(rows: list[Row], before: Iterable[Row] = ()) -> SetRows:
+    with TemporaryDirectory() as folder:
+        return retrieve(
+            [table(rows)],
+            joined(rows).rows,
+            [{"id": row["clip_id"], "group": None} for row in rows],
+            folder=Path(folder),
+            read=PICTURES.__getitem__,
+            config=CandidatesConfig(limit=3),
+            before=before,
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(tracks, tracks)
+def test_identities_go_on_as_if_they_had_begun_anew(earlier: Any, now: Any) -> None:
+    before = joined(rows_of(earlier)).rows
+    again = joined(rows_of(now), before)
+    assert again.rows == joined(rows_of(now)).rows
+    assert joined(rows_of(now), again.rows).computed == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(tracks, tracks)
+def test_candidates_go_on_as_if_they_had_begun_anew(earlier: Any, now: Any) -> None:
+    before = retrieved(rows_of(earlier)).rows
+    again = retrieved(rows_of(now), before)
+    assert again.rows == retrieved(rows_of(now)).rows
+
+
+def test_a_new_track_redoes_the_person_that_it_shows_and_nobody_else() -> None:
+    old = [(clip, clip % 2, clip) for clip in range(8)]
+    before = joined(rows_of(old)).rows
+    more = rows_of([*old, (8, 1, 99)])
+    assert joined(more, before).computed == 5
+    assert joined(rows_of([*old, (8, 3, 99)]), before).computed == 1
+    candidates = retrieved(rows_of(old)).rows
+    assert retrieved(rows_of(old), candidates).computed == 0
+    assert retrieved(more, candidates).computed == 5
+
+
+def quality(clip: int, picture: int, noise: int) -> Row:
+    """A clip that looks and moves like every other of the same picture, but for noise."""
+    rng = np.random.default_rng(picture)
+    looks = rng.integers(0, 256, LOOKS_SIDE**2).astype(np.float32)
+    cells = rng.integers(-127, 128, (40, MOVES_SIDE**2)).astype(np.float32)
+    shake = np.random.default_rng([picture, noise])
+    looks = np.clip(looks + shake.normal(0, 4, looks.shape), 0, 255).astype(np.uint8)
+    cells = np.clip(cells + shake.normal(0, 4, cells.shape), -127, 127).astype(np.int8)
+    signature = looks.tobytes() + np.float32(1).astype("<f4").tobytes() + cells.tobytes()
+    return {"id": f"c{clip}", "status": "ok", "signature": signature, "sharpness": 0.5 + clip / 100}
+
+
+pictures = st.integers(0, 9), st.integers(0, 3), st.integers(0, 2)
+clips = st.lists(st.tuples(*pictures), min_size=1, max_size=10, unique_by=lambda found: found[0])
+
+
+def stored(rows: list[Row]) -> list[Row]:
+    """As a table gives distances back."""
+    return [{**row, "apart": [float(np.float32(one)) for one in row.get("apart") or []]} for row in rows]
+
+
+def rounded(rows: list[Row]) -> list[Row]:
+    distances = [row["distance"] for row in rows]
+    single = [None if distance is None else float(np.float32(distance)) for distance in distances]
+    return [{**row, "distance": distance} for row, distance in zip(stored(rows), single, strict=True)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(clips, clips)
+def test_duplicates_go_on_as_if_they_had_begun_anew(earlier: Any, now: Any) -> None:
+    before = stored(find_duplicates([quality(*clip) for clip in earlier], DuplicatesConfig()).rows)
+    rows = [quality(*clip) for clip in now]
+    again = find_duplicates(rows, DuplicatesConfig(), before=before)
+    assert rounded(again.rows) == rounded(find_duplicates(rows, DuplicatesConfig()).rows)
+    assert again.computed == len([clip for clip in now if clip not in earlier])
+    assert find_duplicates(rows, DuplicatesConfig(), before=again.rows).computed == 0
+
+
+def test_copies_are_found_at_all() -> None:
+    rows = find_duplicates([quality(1, 0, 0), quality(2, 0, 1), quality(3, 1, 0)], DuplicatesConfig()).rows
+    assert [row["group"] for row in rows] == ["c1", "c1", "c3"]
