@@ -1,6 +1,7 @@
 """A run of several processes goes on after any death, on any number of processes, with the very next sample."""
 
 import json
+import os
 import random
 import shutil
 import time
@@ -13,6 +14,8 @@ import torch
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
+from humo.checkpoints import load_model_dir
+from schemas.errors import UserError
 from tests.training.conftest import SMALL
 from tests.training.ranks import killed_at_last, run_ranks, start_ranks
 from training.config import TrainingConfig, load_config
@@ -93,6 +96,25 @@ def test_killed_five_times_it_ends_bit_for_bit_as_the_undisturbed(
     ours, theirs = lines(undisturbed), lines(out)
     for step in range(LAST):
         assert {**ours[step], "seconds": 0, "waited": 0} == {**theirs[step], "seconds": 0, "waited": 0}
+
+
+def test_two_processes_export_the_whole_average(undisturbed: Path) -> None:
+    model = load_model_dir(undisturbed / "model", device=torch.device("cpu"), dtype=torch.float32)
+    last = stored(undisturbed, LAST)
+    for name, parameter in model.transformer.named_parameters():
+        assert torch.equal(parameter, last[f"weights.{name}"]), name
+
+
+def test_a_mistake_is_everyones(tmp_path: Path, settings: list[str], shards: Path) -> None:
+    run_ranks(2, expect_mistake, load_config("mini", settings), shards, tmp_path)
+    assert sorted(file.read_text() for file in tmp_path.glob("*.txt")) == ["nothing to resume"] * 2
+
+
+def expect_mistake(config: TrainingConfig, data: Path, folder: Path) -> None:
+    try:
+        train(config, data=str(data), out=folder / "absent", resume=True)
+    except UserError as error:
+        (folder / f"{os.getpid()}.txt").write_text(str(error)[:17])
 
 
 @pytest.mark.slow

@@ -54,12 +54,15 @@ def test_the_curves_are_the_logs(watched: Path) -> None:
 
 
 def test_validation_is_of_the_averages_on_the_same_noise_every_time(
-    watched: Path, shards: Path, tmp_path: Path, small_config: Config
+    watched: Path, shards: Path, tiny_model: Path, tmp_path: Path, small_config: Config
 ) -> None:
     found = curves(watched)["validation/loss_sync"]
     assert sorted(found) == [4, 8, 9]
     # A run that does not move measures the same again; and two processes measure what one does.
-    still = small_config(*WATCHED, *(f"stages.{name}.learning_rate=1e-30" for name in ("start", "subject", "sync")))
+    start = f"model.start={tiny_model}"
+    still = small_config(
+        *WATCHED, start, *(f"stages.{name}.learning_rate=1e-30" for name in ("start", "subject", "sync"))
+    )
     train(still, data=str(shards), out=tmp_path / "still", resume=False)
     values = list(curves(tmp_path / "still")["validation/loss_sync"].values())
     assert max(values) - min(values) < 1e-6
