@@ -11,6 +11,7 @@ twice the bytes; beside the work of a sequence of 40,000 tokens it does not coun
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -178,6 +179,8 @@ def spread(model: HuMoTransformer, parallel: Parallel, world: World) -> None:
         model.to(world.device)  # type: ignore[arg-type]
         return
     fully_shard(model, mesh=world.mesh)
+    # It warns of changes in place of what a block returns; nothing here makes any.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)

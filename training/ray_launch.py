@@ -3,6 +3,7 @@ worker or a node dies. What they run is `training.trainer.train`, which knows no
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -52,6 +53,7 @@ def train_on_ray(
         "accept_changes": accept_changes,
     }
     on_gpu = config.device == "cuda"
+    own = out.parent / f".{out.name}.ray"
     trainer = TorchTrainer(
         _work,
         train_loop_config=given,
@@ -59,7 +61,7 @@ def train_on_ray(
         scaling_config=ScalingConfig(num_workers=processes, use_gpu=on_gpu),
         run_config=RunConfig(
             name=uuid4().hex,
-            storage_path=str((out.parent / f"{out.name}.ray").absolute()),
+            storage_path=str(own.absolute()),
             failure_config=FailureConfig(max_failures=FAILURES),
         ),
     )
@@ -67,6 +69,9 @@ def train_on_ray(
         trainer.fit()
     except TrainingFailedError as error:
         raise WorkFailed(f"the processes died more than {FAILURES} times, the last time of: {error}") from error
+    finally:
+        # Ray's own records of its attempts; what a run needs to go on lies in `out`.
+        shutil.rmtree(own, ignore_errors=True)
     ended = json.loads((out / ENDED).read_text())
     (out / ENDED).unlink()
     if "mistake" in ended:
@@ -104,4 +109,5 @@ def _work(given: dict[str, Any]) -> None:
     else:
         ended = {"steps": done.steps, "seconds": done.seconds, "damaged": done.damaged, "skipped": done.skipped}
     if get_context().get_world_rank() == 0:
+        out.mkdir(parents=True, exist_ok=True)
         (out / ENDED).write_text(json.dumps(ended) + "\n")

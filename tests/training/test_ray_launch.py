@@ -44,13 +44,13 @@ def test_a_killed_worker_is_replaced_and_the_run_ends_as_the_undisturbed(
     out = tmp_path / "out"
     running = threading.Thread(target=lambda: ended.append(train_on_ray(config, out=out, **given)))  # type: ignore[arg-type]
     running.start()
-    log, deadline = out / "log.jsonl", time.monotonic() + 200
+    log, deadline = out / "log.jsonl", time.monotonic() + 400
     while not (log.exists() and log.read_text().count("\n") >= 4):
         assert running.is_alive()
         assert time.monotonic() < deadline
         time.sleep(0.01)
     workers()[0].kill()
-    running.join(200)
+    running.join(400)
     [result] = ended
     assert result.steps == 9
     assert result.model.is_dir()
