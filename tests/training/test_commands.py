@@ -60,3 +60,15 @@ def test_damage_ends_in_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixtur
     arguments = ["--config", "mini", "--data", str(manifest), "--out", str(tmp_path / "out"), *SETTINGS]
     assert run(["train", *arguments, "--set", "data.hold_out=0"]) == 1
     assert "1 samples could not be used" in capsys.readouterr().err
+
+
+def test_encoded_shards_train_as_well(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    encoded = tmp_path / "encoded"
+    assert run(["encode", str(shards), "--out", str(encoded), *SETTINGS]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"{encoded / 'manifest.json'}: 13 samples encoded")
+    assert run(["encode", str(encoded), "--out", str(tmp_path / "again"), *SETTINGS]) == 2
+    assert "is encoded already" in capsys.readouterr().err
+    short = [part for name in ("start", "subject", "sync") for part in ("--set", f"stages.{name}.steps=1")]
+    arguments = ["--config", "mini", "--data", str(encoded), "--out", str(tmp_path / "out"), *SETTINGS, *short]
+    assert run(["train", *arguments]) == 0
