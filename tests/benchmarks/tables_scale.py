@@ -143,7 +143,7 @@ def timed(command: list[str]) -> tuple[float, float]:
     )
     seconds = time.perf_counter() - start
     if done.returncode:
-        raise SystemExit(done.stderr)
+        raise RuntimeError(done.stderr)
     return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 

@@ -21,8 +21,6 @@ from tests.pipeline.engine.test_film import rows_of, shards_of
 from tests.pipeline.made_videos import numbered, steady, texture, write_video
 
 KILLS = int(os.environ.get("HUMO_CHAOS", "3"))
-STARTS_S = 8.0
-"""Until the first worker works."""
 VICTIMS = ("driver", "worker", "raylet")
 LONG = KILLS > 3
 SETTINGS = [] if LONG else ["--set", "clips.frames=21", "--set", "clips.min_frames=17"]
@@ -40,15 +38,23 @@ def processes(driver: subprocess.Popen[bytes], victim: str) -> list[psutil.Proce
         return []
 
 
-def disturbed(command: list[str], victim: str, moment_s: float) -> bool:
-    """Run the command and kill the victim after so long. Whether there was one; the command may end well or not."""
+def work_of(run: Path) -> set[Path]:
+    """What stages have written and no commit has taken yet."""
+    return set((run / "pending").rglob("*.parquet"))
+
+
+def disturbed(command: list[str], run: Path, victim: str, after_s: float) -> bool:
+    """Run the command, and kill the victim so long after it first finished a piece of work. Whether there was one."""
     code = "from schemas.command_line import main; main()"
+    before = work_of(run)
     driver = subprocess.Popen(
         [sys.executable, "-c", code, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
+        while driver.poll() is None and work_of(run) <= before:
+            time.sleep(0.02)
         with suppress(subprocess.TimeoutExpired):
-            driver.wait(moment_s)
+            driver.wait(after_s)
         found = processes(driver, victim) if driver.poll() is None else []
         for process in found[:1]:
             process.send_signal(signal.SIGKILL)
@@ -84,17 +90,12 @@ def disturbed_footage(tmp_path_factory: pytest.TempPathFactory, request: pytest.
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(disturbed_footage: Path, tmp_path: Path) -> None:
     calm, run = tmp_path / "calm", tmp_path / "run"
-    began = time.monotonic()
     humo("curate", disturbed_footage, "--out", calm, *SETTINGS)
-    length_s = time.monotonic() - began
     random.seed(0)
     hits = 0
     for number in range(KILLS):
-        # So early, where there are many, that work is left for all of them: what is done is not done again.
-        moment_s = STARTS_S + random.uniform(0, 1.5 * length_s / KILLS) if LONG else length_s * random.uniform(0.2, 0.9)
-        hits += disturbed(
-            ["curate", str(disturbed_footage), "--out", str(run), *SETTINGS], VICTIMS[number % 3], moment_s
-        )
+        command = ["curate", str(disturbed_footage), "--out", str(run), *SETTINGS]
+        hits += disturbed(command, run, VICTIMS[number % 3], random.uniform(0, 1))
     last = humo("curate", disturbed_footage, "--out", run, *SETTINGS)
     assert last.code in (0, 1), last.text
     assert hits >= KILLS / 3, "the kills met something"
