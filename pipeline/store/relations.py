@@ -41,6 +41,9 @@ class Relations:
         self.connection = duckdb.connect()
         self.connection.execute(f"SET threads = {THREADS}; SET memory_limit = '{MEMORY}'")
         self.connection.execute("SET parquet_metadata_cache = true")
+        # What a query is done with goes back to the system at once; else it adds up from query to query.
+        self.connection.execute("SET allocator_flush_threshold = '1MB'")
+        self.connection.execute("SET allocator_bulk_deallocation_flush_threshold = '1MB'")
         if files.remote is not None:
             self.connection.register_filesystem(files.remote)
         for name in TABLES:
