@@ -45,10 +45,8 @@ def rows_digest(relations: Relations, stages: tuple[str, ...]) -> str:
 
     Hashes of ids are added up, so that no order and no list of a million sources is needed.
     """
-    query = """SELECT terms, count(*), sum(md5_number_lower(id)::HUGEINT), sum(md5_number_upper(id)::HUGEINT)
-               FROM ledger GROUP BY terms"""
     sums: dict[str, list[int]] = {}
-    for text, *numbers in relations.connection.execute(query).fetchall():
+    for text, *numbers in relations.ledger_sums:
         lineage = lineages(Terms.from_json(text))
         total = sums.setdefault(" ".join(lineage[stage] for stage in stages), [0, 0, 0])
         sums[" ".join(lineage[stage] for stage in stages)] = [

@@ -1,6 +1,7 @@
 """Current tables as relations: the one way to read a run."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -53,6 +54,14 @@ class Relations:
             self.show("shard_index", files.address(snapshot.sets["index"]))
         else:
             self._nothing("shard_index", INDEX_SCHEMA)
+
+    @cached_property
+    def ledger_sums(self) -> list[tuple[str, int, int, int]]:
+        """Terms, how many sources have them, and the sums of both halves of the hashes of their ids."""
+        return self.connection.execute(
+            """SELECT terms, count(*), sum(md5_number_lower(id)::HUGEINT), sum(md5_number_upper(id)::HUGEINT)
+               FROM ledger GROUP BY terms"""
+        ).fetchall()
 
     def arrow(self, table: str) -> pa.Table:
         """A whole table in memory, sorted by id: for set stages, which are functions of all rows."""
