@@ -1,18 +1,45 @@
-"""Commands beside a single machine's: runs of several machines into one."""
+"""Commands for work that outgrows a machine: plans, and runs of several machines into one."""
 
 from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 
-from pipeline.commands import Out
+from pipeline.commands import Json, Out, Settings
 from schemas.errors import WorkFailed
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `humo`."""
-    for command in (merge,):
+    for command in (plan, merge):
         app.command()(command)
+
+
+def plan(
+    config: Annotated[str, typer.Argument(help="A YAML file (sample, machines, prices), or the sample run itself")],
+    hours: Annotated[
+        list[float] | None, typer.Option(help="Hours of footage; may be given again. Default: 1e3, 1e6 and 1e8")
+    ] = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Machines, time, storage and money that so many hours of footage take, and what would break first."""
+    from pipeline.capacity.config import read_plan
+    from pipeline.capacity.estimate import estimate
+    from pipeline.capacity.sample import measure
+    from pipeline.capacity.show import print_estimates
+    from pipeline.commands import open_run
+    from pipeline.console import print_json
+    from schemas.configuration import parse_settings
+
+    asked = read_plan(config, parse_settings(settings or []))
+    files, snapshot, _ = open_run(asked.sample)
+    sample = measure(files, snapshot)
+    found = [estimate(sample, asked, each) for each in hours or (1e3, 1e6, 1e8)]
+    if as_json:
+        print_json({"estimates": [one.to_dict() for one in found]})
+    else:
+        print_estimates(found)
 
 
 def merge(

@@ -17,8 +17,11 @@ AT_ONCE = 16
 def take_all(
     out: Files, runs: Sequence[Files], paths: Collection[str], told: Callable[[int], None] = lambda _done: None
 ) -> int:
-    """Take each file from the first of these runs that has it; returns how many were not here. Raises UserError for one that
-    none has."""
+    """Take each file from the first of these runs that has it; returns how many were not here.
+
+    Raises UserError for one that
+    none has.
+    """
 
     def take(path: str) -> bool:
         if out.exists(path):
