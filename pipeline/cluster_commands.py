@@ -1,6 +1,7 @@
-"""Commands for work that outgrows a machine: plans, and runs of several machines into one."""
+"""Commands for work that outgrows a command or a machine: plans, runs of several machines into one, workflows."""
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from schemas.errors import WorkFailed
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `humo`."""
-    for command in (plan, merge):
+    for command in (plan, merge, run):
         app.command()(command)
 
 
@@ -52,7 +53,7 @@ def merge(
     """Runs into one, without measuring anything again: rows and media are taken over, decisions and shards follow."""
     from pipeline.console import ProgressView, console, print_funnel
     from pipeline.decide.funnel import funnel
-    from pipeline.engine.merge import merge as run
+    from pipeline.engine.merge import merge as merged
     from pipeline.engine.run_file import resolve
     from pipeline.store.files import Files
     from pipeline.store.relations import Relations
@@ -64,7 +65,7 @@ def merge(
         for files in (into, *others):
             files.check()
             held.enter_context(writing(files))
-        done = run(into, others, accept_stale=accept_stale, progress=progress)
+        done = merged(into, others, accept_stale=accept_stale, progress=progress)
     taken = ", ".join(f"{sources} of {name}" for name, sources in done.taken.items())
     console.print(f"sources: {taken}; {done.files} files taken over; snapshot {done.snapshot.number}", markup=False)
     for name, options in done.options.items():
@@ -78,3 +79,27 @@ def merge(
         console.print(f"left out or stale: {line}", markup=False)
     if lines:
         raise WorkFailed(f"merged, with {len(lines)} things to look at")
+
+
+def run(
+    workflow: Annotated[Path, typer.Argument(help="A YAML file of steps")],
+    approve: Annotated[str | None, typer.Option(help="A gate that is to pass; then go on")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show where each step stands, and do nothing")] = False,
+    as_json: Json = False,
+) -> None:
+    """Do the steps of a workflow that are not done, in order; a gate waits until people approve."""
+    from pipeline.console import console, print_json
+    from pipeline.workflow.run import WorkflowRun
+
+    going = WorkflowRun(workflow)
+    if dry_run or as_json:
+        states = going.states()
+        if as_json:
+            print_json({"steps": [state.to_dict() for state in states]})
+            return
+        for state in states:
+            console.print(f"{state.name}: {state.state}{f' ({state.why})' if state.why else ''}", markup=False)
+        return
+    if approve is not None:
+        going.approve(approve)
+    going.run(lambda line: console.print(line, markup=False, soft_wrap=True))
