@@ -9,6 +9,7 @@ import pyarrow as pa
 from pipeline.engine.pending import collected
 from pipeline.engine.plan import Terms, pending_folder
 from pipeline.engine.unit import Unit
+from pipeline.engine.work import TOLD_ONLY
 from pipeline.store.bundles import homes, merged, write_bundle
 from pipeline.store.files import Files
 from pipeline.store.snapshots import Snapshot, commit
@@ -65,7 +66,8 @@ class Commits:
         del self._waiting[unit.source_id]
         for done in waiting:
             for name, amount in done.work.items():
-                self._work[name] += amount
+                if not name.startswith(TOLD_ONLY):
+                    self._work[name] += amount
         self._done[unit.source_id] = Terms.from_json(unit.terms), unit.clips
         self._clips += unit.clips
         if stop := self._limit.passed(unit.error):

@@ -80,6 +80,7 @@ def _run_items(
     relations = Relations(files, base)
     new_bytes = new_footage_bytes(relations)
     every = max((found.sources for found in redo(relations, config).values()), default=0)
+    kept = _hours(relations)
     gone: list[str] = []
     ready = _ready(jobs(relations, prints), gone)
     first = list(islice(ready, WAVE))
@@ -87,6 +88,7 @@ def _run_items(
         return base, 0, gone
     # Ray takes seconds to import; a run with nothing to do does without.
     from pipeline.engine.clip_stages import check_stages
+    from pipeline.engine.metrics import DriverMetrics
     from pipeline.engine.ray_run import run_passes, running_ray
 
     check_stages(config)
@@ -97,17 +99,28 @@ def _run_items(
     progress("sources", done, every)
     try:
         with running_ray(config, address):
+            metrics = DriverMetrics()
+            metrics.kept(*kept)
             wave = first
             while wave:
                 for unit in run_passes(files.root, config, wave):
                     if commits.add(unit):
                         done += 1
                         progress("sources", done, every)
+                        metrics.waiting(every - done)
                 wave = list(islice(ready, WAVE))
     except DiskFull as error:
         raise WorkFailed(f"{error}. What is committed is kept: make room, and give the same command again") from error
     files.sweep(attempts.FOLDER)
     return commits.commit(), done, gone
+
+
+def _hours(relations: Relations) -> tuple[float, float]:
+    """Hours kept, and hours of clips, as far as the run was decided."""
+    query = """SELECT coalesce(sum(frames) FILTER (outcome = 'keep'), 0) / 90000, coalesce(sum(frames), 0) / 90000
+               FROM decisions JOIN clips USING (id)"""
+    kept, of = relations.connection.execute(query).fetchall()[0]
+    return float(kept), float(of)
 
 
 def _ready(found: Iterator[Job], gone: list[str]) -> Iterator[Job]:

@@ -92,12 +92,14 @@ class CutPass:
         about = {"backend": shots_stage.BACKEND, "fingerprint": self._fingerprints["shots"]}
         work.count("decodes.shots")
         work.count("computed.shots")
+        work.count("bytes.footage", source.path.stat().st_size if source.path.exists() else 0)
         try:
             with self._attempt("shots", source, work), work.timed("shots"):
                 found = shots_stage.detect_shots(source, self._config.shots)
         except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
             refuse_full(error)
             seconds = time.process_time() - start
+            work.failed("shots", source.id, error)
             rows["sources"] = [unmeasured(source.id, error, seconds=seconds, **about)]
         else:
             seconds = time.process_time() - start
@@ -123,11 +125,13 @@ class CutPass:
                             continue
                         for medium in measured.media:
                             put_media(self._files, medium.kind, medium.data)
+                            work.count(f"bytes.{medium.kind}", len(medium.data))
                         seconds = time.process_time() - start
                         rows.extend(completed(row, seconds=seconds, **about) for row in measured.rows["clips"])
                         start = time.process_time()
             except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
                 refuse_full(error)
+                work.failed("clips", source.id, error)
                 rows.append(unmeasured(source.id, error, seconds=time.process_time() - start, **about))
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 
+from pipeline.backends.pyav_encode import FPS
 from pipeline.config import CurateConfig
 from pipeline.engine.attempts import Attempts
 from pipeline.engine.clip_stages import clip_stages, frame_stages
@@ -88,6 +89,7 @@ class MeasurePass:
             for stage in self._clip_stages:
                 if stage.name in missing:
                     self._measure(stage, task, missing[stage.name])
+        work.count("progress.clip seconds", sum(clip.frames for clip in clips) / FPS)
         total = {name: unit.work.get(name, 0) + work.counts.get(name, 0) for name in {*unit.work, *work.counts}}
         return replace(unit, work=total)
 
@@ -130,11 +132,13 @@ class MeasurePass:
                     found = {stage.name: (error, 0.0) for stage in looking}
                 for name, (outcome, seconds) in found.items():
                     task.work.count(f"computed.{name}")
+                    if isinstance(outcome, Exception):
+                        task.work.failed(name, clip.id, outcome)
                     outcomes[name].append((clip, outcome, seconds))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         for stage in stages:
-            self._write(stage, outcomes[stage.name], settled[stage.name], task.paths)
+            self._write(stage, outcomes[stage.name], settled[stage.name], task)
 
     def _measure(self, stage: ClipStage, task: _Task, settled: _Settled) -> None:
         inputs = Upstream(self._files, stage.name, task.paths)
@@ -149,17 +153,18 @@ class MeasurePass:
                     outcome = stage.measure(clip, inputs.of(clip))
             except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
                 refuse_full(error)
+                task.work.failed(stage.name, clip.id, error)
                 outcome = error
             task.work.count(f"computed.{stage.name}")
             outcomes.append((clip, outcome, time.process_time() - start))
-        self._write(stage, outcomes, settled, task.paths)
+        self._write(stage, outcomes, settled, task)
 
     def _write(
         self,
         stage: FrameStage | ClipStage,
         outcomes: list[tuple[Clip, Outcome, float]],
         settled: _Settled,
-        paths: dict[str, str],
+        task: _Task,
     ) -> None:
         fingerprint = self._fingerprints[stage.name]
         tables = STAGE[stage.name].tables
@@ -171,12 +176,13 @@ class MeasurePass:
                 continue
             for medium in outcome.media:
                 put_media(self._files, medium.kind, medium.data)
+                task.work.count(f"bytes.{medium.kind}", len(medium.data))
             for table, measured in outcome.rows.items():
                 rows[table].extend(
                     completed(row, backend=stage.backend, fingerprint=fingerprint, seconds=seconds) for row in measured
                 )
         for table in tables:
-            write_part(self._files, table, paths[table], rows[table])
+            write_part(self._files, table, task.paths[table], rows[table])
 
 
 def _clips(rows: list[Row]) -> list[Clip]:

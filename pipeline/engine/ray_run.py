@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,12 +14,13 @@ from uuid import uuid4
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
-from ray.util.metrics import Counter
 
 from pipeline.config import CurateConfig
+from pipeline.engine import log
 from pipeline.engine.cut import CutPass, local_source
 from pipeline.engine.disk import DiskFull
 from pipeline.engine.jobs import Job
+from pipeline.engine.metrics import WorkerMetrics
 from pipeline.engine.pending import Committed
 from pipeline.engine.plan import Terms
 from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
@@ -91,25 +92,11 @@ def _check_reachable(address: str) -> None:
         raise UserError(f"there is no Ray cluster at {address}: {error}") from error
 
 
-class _Metrics:
-    """What a worker did, as counters of Ray, which its Prometheus endpoint shows: `humo_work` by kind.
-
-    Kinds are those of `Unit.work` (seconds and decodes by stage, deaths), and units, sources and failed sources.
-    """
-
-    def __init__(self) -> None:
-        self._work = Counter("humo_work", description="Work of a HuMo curation", tag_keys=("kind",))
-
-    def count(self, work: Mapping[str, float]) -> None:
-        for kind, amount in work.items():
-            if amount > 0:
-                self._work.inc(amount, {"kind": kind})
-
-
 class _CutActor:
     def __init__(self, root: str, config: dict[str, Any], session: str) -> None:
         self._files = Files(root)
-        self._metrics = _Metrics()
+        log.begin(run=root, session=session)
+        self._metrics = WorkerMetrics()
         self._pass = CutPass(self._files, CurateConfig.model_validate(config), session)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
@@ -117,7 +104,8 @@ class _CutActor:
             with local_source(self._files, str(id_), str(path)) as source:
                 for unit in self._pass(source, *_opened(json.loads(str(terms)))):
                     last = unit.number == unit.of - 1
-                    self._metrics.count({**unit.work, "sources": last, "sources.failed": last and bool(unit.error)})
+                    through = {"progress.sources": last, "progress.failed sources": last and bool(unit.error)}
+                    self._metrics.count({**unit.work, **through})
                     yield {"unit": [json.dumps(unit.to_dict())]}
 
 
@@ -125,7 +113,8 @@ class _MeasureActor:
     def __init__(self, root: str, config: dict[str, Any], session: str) -> None:
         from pipeline.engine.measure import MeasurePass
 
-        self._metrics = _Metrics()
+        log.begin(run=root, session=session)
+        self._metrics = WorkerMetrics()
         self._pass = MeasurePass(Files(root), CurateConfig.model_validate(config), session)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -134,7 +123,9 @@ class _MeasureActor:
             unit = Unit(**json.loads(str(text)))
             measured = self._pass(unit)
             new = {kind: amount - unit.work.get(kind, 0) for kind, amount in measured.work.items()}
-            self._metrics.count({**new, "units": 1, "clips": min(CLIPS_PER_UNIT, unit.clips - unit.start)})
+            clips = min(CLIPS_PER_UNIT, unit.clips - unit.start)
+            self._metrics.count({**new, "progress.units": 1, "progress.clips": clips})
+            log.event("unit", item=f"{unit.source_id} {unit.start}", clips=clips)
             done.append(json.dumps(measured.to_dict()))
         return {"unit": done}
 

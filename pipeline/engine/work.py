@@ -1,9 +1,18 @@
-"""Counters of work done: decodes and seconds. They stand outside every hash."""
+"""Counters of work done: decodes, seconds, bytes, failures. They stand outside every hash."""
 
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from pipeline.engine import log
+from pipeline.stage import Inapplicable, Unmeasurable
+
+REASON_LENGTH = 60
+OF_FAILURES = "failures."
+TOLD_ONLY = (OF_FAILURES, "progress.")
+"""Beginnings of counters that metrics tell and no commit keeps: the tables hold what they say."""
 
 
 class Work:
@@ -24,3 +33,16 @@ class Work:
             yield
         finally:
             self.counts[f"seconds.{stage}"] += time.process_time() - start
+
+    def failed(self, stage: str, item: str, error: Exception) -> None:
+        """Count an item that a stage could not measure by its kind of reason, and log it with the whole reason."""
+        if isinstance(error, Inapplicable):
+            return
+        self.count(f"{OF_FAILURES}{stage}.{kind_of(error)}")
+        log.event("failed", stage=stage, item=item, reason=f"{type(error).__name__}: {error}")
+
+
+def kind_of(error: Exception) -> str:
+    """The reason without what differs from item to item, so that there are few of them."""
+    text = str(error) if isinstance(error, Unmeasurable) else type(error).__name__
+    return re.sub(r"[0-9]+", "#", text.partition(":")[0])[:REASON_LENGTH]
