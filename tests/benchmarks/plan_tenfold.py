@@ -1,9 +1,9 @@
 """Does a plan made from a sample say what ten times as much takes? `python tests/benchmarks/plan_tenfold.py FOOTAGE`.
 
 FOOTAGE: a folder of video files, such as that of the demo film. Each becomes ten: mirrored or not, of another
-brightness and crop, recut by leaving out another beginning, and encoded again. The sample is the footage itself, encoded
-again likewise. Both are curated with the same options; printed is, for processor seconds by stage, bytes and rows,
-what the plan said, what it was, and the ratio.
+brightness and crop, recut by leaving out another beginning, and encoded again. The sample is the footage itself,
+encoded again likewise. Both are curated with the same options; printed is, for processor seconds by stage, bytes and
+rows, what the plan said, what it was, and the ratio.
 """
 
 import argparse
