@@ -96,6 +96,13 @@ def real_clips(folder: Path) -> list[tuple[str, bytes]]:
     return found
 
 
+def compared(rows: list[Row]) -> list[Row]:
+    """The rows of `duplicates`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        ordered = sorted(rows, key=lambda row: str(row["id"]))
+        return find_duplicates(ordered, DuplicatesConfig(), folder=Path(scratch)).rows
+
+
 def same_footage(one: str, other: str) -> bool:
     """What is the same clip by its name, the two containers of one test picture included."""
     first, second = (name.partition("|")[0] for name in (one, other))
@@ -112,7 +119,7 @@ def show_copies(folder: Path) -> None:
         rows.append(row)
         for way, (crf, change) in COPIES.items():
             rows.append(measured(f"{name}|{way}", encoded(change(frames), crf=crf), stage)[0])
-    found = {row["id"]: row for row in find_duplicates(rows, DuplicatesConfig()).rows}
+    found = {row["id"]: row for row in compared(rows)}
     originals = [name for name in found if "|" not in name]
     print(f"{len(originals)} clips; way of copying: found with the original / copies; the original is the better one")
     for way in COPIES:
@@ -158,7 +165,7 @@ def main() -> None:
     for count in asked.studio:
         rows = studio(count, np.random.default_rng(0))
         start = time.process_time()
-        groups = {row["group"] for row in find_duplicates(rows, DuplicatesConfig()).rows}
+        groups = {row["group"] for row in compared(rows)}
         print(f"{count} clips of one studio: {time.process_time() - start:.1f} s, {len(groups)} groups", flush=True)
 
 
