@@ -1,10 +1,10 @@
 """Finds copies among many clips without comparing each with each, also where a studio makes them all look alike.
 
 Clips that move are compared where a stretch of a third of a second moves alike in both: its direction, told by the
-signs of 32 random projections, is a key, and so are those of every livelier stretch, four times over with other
-projections (locality-sensitive hashing: Charikar 2002, "Similarity estimation techniques from rounding algorithms").
-Copies share many keys whatever their shift in time; two clips of one desk share none but by chance. Clips in which
-nothing moves are compared where they look alike, by keys of the same kind.
+signs of 26 random projections, is a key, joined with six such signs of the looks; so are those of every livelier
+stretch, eight times over with other projections (locality-sensitive hashing: Charikar 2002, "Similarity estimation
+techniques from rounding algorithms"). Copies share many keys whatever their shift in time; two clips of one desk share
+one by chance, if at all. Clips in which nothing moves are compared where they look alike, by keys of the same kind.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from pipeline.backends.signature import LOOKS_SIDE, MOVES_SIDE, STILL, Signature, distance, read_signature
 
-BITS, BANDS = 32, 4
-"""Projections of a key, and keys of a stretch."""
+MOVES_BITS, WITH_LOOKS_BITS, BANDS = 26, 6, 8
+"""Projections of the moves and of the looks in a key, and keys of a stretch."""
 STRETCH = 4
 """Moves in a stretch."""
 LIVELY = 0.5
 """Share of a clip's stretches that have keys: those that move most."""
 LOOKS_BITS, LOOKS_BANDS = 24, 12
 NEAR_STILL = 2.0
-"""Between `STILL` and so many times as much movement a clip has keys of both kinds: its copies may be on either side."""
+"""Between `STILL` and so many times as much movement a clip has keys of both kinds, as its copies may."""
 MOST = 32
 """Of more clips with one key, each is compared with the first so many alone: enough to join all that are copies."""
 HELD = 8192
@@ -46,7 +46,8 @@ class CopySearch:
         self._keys: list[list[Keys]] = [[] for _ in range(BANDS + LOOKS_BANDS)]
         self._owners: list[list[NDArray[np.int32]]] = [[] for _ in range(BANDS + LOOKS_BANDS)]
         rng = np.random.default_rng(0)
-        self._moves_planes = rng.normal(size=(STRETCH * MOVES_SIDE**2, BANDS * BITS)).astype(np.float32)
+        self._moves_planes = rng.normal(size=(STRETCH * MOVES_SIDE**2, BANDS * MOVES_BITS)).astype(np.float32)
+        self._with_planes = rng.normal(size=(LOOKS_SIDE**2, BANDS * WITH_LOOKS_BITS)).astype(np.float32)
         self._looks_planes = rng.normal(size=(LOOKS_SIDE**2, LOOKS_BANDS * LOOKS_BITS)).astype(np.float32)
         self._signature = lru_cache(HELD)(self._read)
 
@@ -59,8 +60,10 @@ class CopySearch:
         self._looks.append(found.looks.astype(np.float16))
         movement = float(np.sqrt((found.moves**2).mean())) if len(found.moves) else 0.0
         if movement >= STILL and len(found.moves) >= STRETCH:
-            for band, keys in enumerate(_keys(_stretches(found.moves), self._moves_planes, BITS)):
-                self._keep(band, keys, place)
+            moves = _keys(_stretches(found.moves), self._moves_planes, MOVES_BITS)
+            looks = _keys(found.looks[None], self._with_planes, WITH_LOOKS_BITS)
+            for band, (own, same) in enumerate(zip(moves, looks, strict=True)):
+                self._keep(band, own | same << np.uint32(MOVES_BITS), place)
         if movement < NEAR_STILL * STILL and found.looks.any():
             for band, keys in enumerate(_keys(found.looks[None], self._looks_planes, LOOKS_BITS), start=BANDS):
                 self._keep(band, keys, place)

@@ -1,8 +1,9 @@
 """Copies of real clips, and a studio's worth of clips that look alike: `python tests/benchmarks/duplicates.py`.
 
 The footage is found by HUMO_FOOTAGE. Every clip of it is copied five times: re-encoded at a low rate, scaled to half,
-cropped by 5 % of its sides, with a logo, and shifted by half a second; each copy goes through the encoder again. Printed are, for each way of
-copying, how many copies were joined with their original, and which clips of different footage were joined falsely.
+cropped by 5 % of its sides, with a logo, and shifted by half a second; each copy goes through the encoder again.
+Printed are, for each way of copying, how many copies were joined with their original, and which clips of different
+footage were joined falsely.
 `--studio 2000 20000`: how long it takes to compare so many clips of one desk in which another person speaks each time.
 """
 
@@ -31,8 +32,11 @@ from pipeline.stages.shots import ShotsConfig, detect_shots
 Frames = list[NDArray[np.uint8]]
 HALF_A_SECOND = 12
 COPIES: dict[str, tuple[int, Callable[[Frames], Frames]]] = {
-    "low rate": (38, lambda frames: frames),
-    "half size": (23, lambda frames: [cv2.resize(f, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for f in frames]),
+    "low rate": (35, lambda frames: frames),
+    "half size": (
+        23,
+        lambda frames: [cv2.resize(f, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for f in frames],
+    ),
     "crop 5 %": (23, lambda frames: [_inner(frame, 0.05) for frame in frames]),
     "logo": (23, lambda frames: [_marked(frame) for frame in frames]),
     "shift 0.5 s": (23, lambda frames: frames[HALF_A_SECOND:]),
@@ -49,7 +53,9 @@ def _inner(frame: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
 def _marked(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = frame.shape[:2]
     marked = frame.copy()
-    cv2.rectangle(marked, (int(0.78 * width), int(0.05 * height)), (int(0.95 * width), int(0.14 * height)), (250, 200, 20), -1)
+    cv2.rectangle(
+        marked, (int(0.78 * width), int(0.05 * height)), (int(0.95 * width), int(0.14 * height)), (250, 200, 20), -1
+    )
     cv2.putText(marked, "NEWS", (int(0.79 * width), int(0.12 * height)), 0, height / 500, (20, 20, 120), 2)
     return marked
 
@@ -131,9 +137,18 @@ def show_copies(folder: Path) -> None:
     for name, row in found.items():
         groups.setdefault(row["group"], []).append(name)
     pairs = [(one, other) for members in groups.values() for one in members for other in members if one < other]
-    false = sorted({tuple(sorted({one.partition("|")[0], other.partition("|")[0]})) for one, other in pairs if not same_footage(one, other)})
+    false = sorted(
+        {
+            tuple(sorted({one.partition("|")[0], other.partition("|")[0]}))
+            for one, other in pairs
+            if not same_footage(one, other)
+        }
+    )
     right_pairs = sum(same_footage(one, other) for one, other in pairs)
-    print(f"pairs in one group: {len(pairs)}, of one footage {right_pairs}: precision {right_pairs / max(len(pairs), 1):.4f}")
+    print(
+        f"pairs in one group: {len(pairs)}, of one footage {right_pairs}: "
+        f"precision {right_pairs / max(len(pairs), 1):.4f}"
+    )
     print("falsely joined:", false or "none")
 
 
@@ -149,7 +164,16 @@ def studio(count: int, rng: np.random.Generator) -> list[Row]:
         step = np.float32(np.abs(cells).max() / 127)
         own = np.clip(looks + rng.normal(0, 3, looks.shape), 0, 255).round().astype(np.uint8)
         signature = own.tobytes() + step.astype("<f4").tobytes() + (cells / step).round().astype(np.int8).tobytes()
-        rows.append({"id": f"c{number:07}", "status": "ok", "signature": signature, "sharpness": 0.5, "width": 832, "height": 480})
+        rows.append(
+            {
+                "id": f"c{number:07}",
+                "status": "ok",
+                "signature": signature,
+                "sharpness": 0.5,
+                "width": 832,
+                "height": 480,
+            }
+        )
     return rows
 
 

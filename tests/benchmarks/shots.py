@@ -1,7 +1,7 @@
 """Hard cuts and dissolves between real clips joined at random: `python tests/benchmarks/shots.py --films 12`.
 
-The clips are found by HUMO_FOOTAGE. Each film has 24 pieces; about half of its boundaries are cuts, the others dissolves of
-8 to 30 pictures. Printed are precision, recall and F1 for every value of `likeness` asked for.
+The clips are found by HUMO_FOOTAGE. Each film has 24 pieces; about half of its boundaries are cuts, the others
+dissolves of 8 to 30 pictures. Printed are precision, recall and F1 for every value of `likeness` asked for.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Films made of real clips: joined at random places by hard cuts and by dissolves, whose places are known."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -98,7 +99,7 @@ def score_film(film: Film, path: Path, config: ShotsConfig) -> tuple[Score, Scor
     shots.sort(key=lambda shot: int(shot["start_us"]))
     cuts, dissolves = Score(there=len(film.cuts)), Score(there=len(film.dissolves))
     open_cuts, open_dissolves = set(film.cuts), set(film.dissolves)
-    for before, shot in zip(shots, shots[1:], strict=False):
+    for before, shot in pairwise(shots):
         first, last = (round(time / 1000 / FRAME_MS) for time in (before["end_us"], shot["start_us"]))
         inside = next((span for span in film.dissolves if first <= span[1] + 1 and last >= span[0] - 1), None)
         if inside is not None:
