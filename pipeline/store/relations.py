@@ -1,6 +1,6 @@
 """Current tables as relations: the one way to read a run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class Relations:
                 parquet = pq.ParquetFile(file)
                 check_version(parquet.schema_arrow, where=f"{self.files.root}/{path}")
                 for batch in parquet.iter_batches(batch_size=GROUP_ROWS):
-                    rows = pa.Table.from_batches([batch]).cast(TABLES[table].schema)
+                    rows = _completed(pa.Table.from_batches([batch]), TABLES[table].schema)
                     if dropped:
                         gone = set(dropped)
                         rows = rows.filter(pa.array(key not in gone for key in keys_of(rows).to_pylist()))
@@ -102,20 +102,27 @@ class Relations:
                 whole.append(bundle.parts[name])
         if whole:
             selects.append(self._scan(whole))
-        if selects:
-            self.connection.execute(f'CREATE VIEW "{name}" AS {" UNION ALL ".join(selects)}')
-            return
-        nothing = TABLES[name].schema
-        self._nothing(name, nothing.append(pa.field("bundle", pa.string())) if name == "ledger" else nothing)
+        schema = TABLES[name].schema
+        self._nothing(name, schema.append(pa.field("bundle", pa.string())) if name == "ledger" else schema, selects)
 
-    def _nothing(self, name: str, schema: pa.Schema) -> None:
+    def _nothing(self, name: str, schema: pa.Schema, selects: Sequence[str] = ()) -> None:
+        # First a row that is not there, for columns that older parts do not have.
         columns = ", ".join(f'NULL::{_sql_type(field.type)} AS "{field.name}"' for field in schema)
-        self.connection.execute(f'CREATE VIEW "{name}" AS SELECT {columns} WHERE false')
+        union = " UNION ALL BY NAME ".join([f"SELECT {columns} WHERE false", *selects])
+        self.connection.execute(f'CREATE VIEW "{name}" AS {union}')
 
     def _scan(self, paths: list[str], columns: str = "*") -> str:
         """DuckDB reads what a query needs of the Parquet files, in its own bounded memory."""
         listed = ", ".join(quoted(self.files.address(path)) for path in paths)
-        return f"SELECT {columns} FROM read_parquet([{listed}])"
+        return f"SELECT {columns} FROM read_parquet([{listed}], union_by_name = true)"
+
+
+def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows in the order of a schema; columns that they lack, because an older version wrote them, are NULL."""
+    there = set(rows.column_names)
+    nothing = pa.nulls(rows.num_rows)
+    arrays = [(rows[field.name] if field.name in there else nothing).cast(field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _sql_type(type_: pa.DataType) -> str:
