@@ -162,7 +162,7 @@ _TABLES = [
     ),
     Table(
         name="tracks",
-        version=1,
+        version=2,
         row="face track",
         columns=_fields(
             clip_id=pa.string(),
@@ -179,7 +179,9 @@ _TABLES = [
             embedding=pa.list_(pa.float32()),
             mouth=pa.list_(pa.float32()),
             reference_frame=pa.int32(),
+            # What the reference picture shows of its frame, and where the face is in that frame.
             reference_box=BOX,
+            reference_face=BOX,
             reference_sha256=pa.string(),
         ),
     ),
@@ -198,7 +200,7 @@ _TABLES = [
     ),
     Table(
         name="candidates",
-        version=1,
+        version=2,
         row="reference candidate",
         columns=_fields(
             clip_id=pa.string(),
@@ -211,8 +213,10 @@ _TABLES = [
             box=BOX,
             size=pa.float32(),
             sharpness=pa.float32(),
-            differs=pa.struct([("pose_deg", pa.float32()), ("light", pa.float32()), ("look", pa.float32())]),
-            # The three of them in one number, 0 to 1.
+            differs=pa.struct(
+                [(name, pa.float32()) for name in ("pose_deg", "light", "background", "clothing")],
+            ),
+            # The four of them in one number, 0 to 1.
             difference=pa.float32(),
             file=pa.string(),
             # Digest of all that the candidates of this identity follow from.
