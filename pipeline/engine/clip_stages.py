@@ -5,7 +5,6 @@ from pipeline.stage import ClipStage, FrameStage
 from pipeline.stages.captions import CaptionsStage
 from pipeline.stages.faces import FacesStage
 from pipeline.stages.quality import QualityStage
-from pipeline.stages.shots import check_shots
 from pipeline.stages.speech import SpeechStage
 from pipeline.stages.sync import SyncStage
 
@@ -22,6 +21,5 @@ def clip_stages(config: CurateConfig) -> list[ClipStage]:
 
 def check_stages(config: CurateConfig) -> None:
     """Load every model once, before the run starts. Raises UserError that names what is missing."""
-    check_shots(config.shots)
     FacesStage(config.faces).check()
     clip_stages(config)

