@@ -94,7 +94,7 @@ STAGES = (
         per="set",
         tables=("references", "decisions"),
         needs=("quality", "faces", "speech", "sync", "captions", "duplicates", "candidates"),
-        version=1,
+        version=2,
     ),
     Stage(name="pack", per="set", tables=("index",), needs=("decide",), version=1),
 )

@@ -20,6 +20,7 @@ from pipeline.decide.surplus import create_copies, create_surplus
 from pipeline.decide.verdicts import parse_rules, verdicts_query
 from pipeline.store.parts import GROUP_ROWS
 from pipeline.store.relations import Relations
+from pipeline.verdicts.standing import create_standing
 from schemas.tables import TABLES
 
 BACKEND = "rules/1"
@@ -41,15 +42,18 @@ def decide(
     create_uses(relations)
     create_components(relations, config.val_fraction, folder=folder)
     create_copies(relations)
+    reviewed, bad = create_standing(relations)
     capped = config.caps != Caps()
     contested = "true" if capped else "passed.id IN (SELECT id FROM copies)"
 
     def decided(within: str) -> tuple[pa.Table, pa.Table]:
         with relations.connection.cursor() as cursor:
-            query = references_query(config.references, descriptor, within)
+            query = references_query(config.references, descriptor, within, bad=bad)
             cursor.execute(f"CREATE OR REPLACE TEMP TABLE chosen_references AS {query}")
             chosen = cursor.execute(f"SELECT {', '.join(COLUMNS)} FROM chosen_references").to_arrow_table()
-            return chosen, cursor.execute(verdicts_query(rules, within, contested=contested)).to_arrow_table()
+            return chosen, cursor.execute(
+                verdicts_query(rules, within, contested=contested, reviewed=reviewed)
+            ).to_arrow_table()
 
     made = {"references": folder / "references", "decisions": folder / "decisions"}
     about = {"backend": BACKEND, "fingerprint": fingerprint}
@@ -89,7 +93,7 @@ def _without_surplus(within: str) -> str:
     return f"""SELECT decided.id, CASE WHEN surplus.id IS NULL THEN tier ELSE 'none' END AS tier,
                       CASE WHEN surplus.id IS NULL THEN outcome ELSE 'reject' END AS outcome, split, component,
                       CASE WHEN surplus.id IS NULL THEN failed_rules ELSE list_prepend({rule}, failed_rules) END
-                          AS failed_rules, unknown_rules
+                          AS failed_rules, unknown_rules, overruled
                FROM (SELECT * FROM contested WHERE {within}) AS decided
                LEFT JOIN (SELECT * FROM surplus WHERE {within}) AS surplus USING (id)"""
 

@@ -8,7 +8,7 @@ SCORE = "similarity::DOUBLE * (1 + coalesce(difference, 0)::DOUBLE)"
 """Identity times difference: the same person, looking as unlike as the bounds allow."""
 
 
-def references_query(bounds: ReferenceBounds, descriptor: str, within: str) -> str:
+def references_query(bounds: ReferenceBounds, descriptor: str, within: str, *, bad: bool = False) -> str:
     """SQL of a row for every clip of a range: how many references it has, and which candidates they are, best first.
 
     A clip's references come from all its tracks in turn, the best of each first, so that with several people none is
@@ -19,7 +19,9 @@ def references_query(bounds: ReferenceBounds, descriptor: str, within: str) -> s
         bounds: what may be packed.
         descriptor: what measured similarity, as `faces.descriptor` names it.
         within: condition on `id` that holds for the rows of the range.
+        bad: whether there are pictures that reviewers called bad, in the table `bad_references`.
     """
+    but = "AND (clip_id, file) NOT IN (SELECT clip_id, file FROM bad_references)" if bad else ""
     lower, upper = bounds.similarity(descriptor)
     limit = bounds.limit
     return f"""
@@ -28,7 +30,7 @@ def references_query(bounds: ReferenceBounds, descriptor: str, within: str) -> s
                    min_by(rank, (-({SCORE}), rank), {limit}) AS ranks
             FROM candidates
             WHERE {within.replace("id", "clip_id")} AND size >= {bounds.size}::FLOAT
-              AND similarity BETWEEN {lower}::DOUBLE AND {upper}::DOUBLE
+              AND similarity BETWEEN {lower}::DOUBLE AND {upper}::DOUBLE {but}
             GROUP BY clip_id, track
         ), named AS (
             SELECT *, list_transform(ranks, lambda rank: clip_id || '_t' || track || '_c' || rank) AS ids FROM tracks

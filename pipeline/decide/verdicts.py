@@ -24,6 +24,28 @@ NEEDED = {
 """What a sample of a tier is made of, whatever the rules say."""
 
 
+def _said(text: str, sql: str) -> Rule:
+    return Rule(text=f"review: {text}", sql=sql, columns=("review.verdict",))
+
+
+REVIEWED = {
+    "subject": (
+        _said("nobody rejects it", 'CASE WHEN "review".rejected THEN false ELSE true END'),
+        _said(
+            "the caption is right",
+            'CASE WHEN "review".wants_caption AND "review".caption IS NULL THEN NULL ELSE true END',
+        ),
+    ),
+    "sync": (_said("nobody calls the sync bad", 'CASE WHEN "review".bad_sync THEN false ELSE true END'),),
+}
+"""Verdicts of reviewers as rules. They stand after the measured ones."""
+
+NOTHING = '[]::STRUCT(tier VARCHAR, rule VARCHAR, "values" VARCHAR)[]'
+
+NOT_FOR_REVIEWERS = ("locations", "references")
+"""Who accepts a clip sets aside what was measured of it, but neither a licence nor the want of a reference."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """The rules of both tiers, checked."""
@@ -60,20 +82,28 @@ def _sample(table: str, name: str) -> str:
     return "[]::VARCHAR[]" if pa.types.is_list(type_) else "''::BLOB" if pa.types.is_binary(type_) else "''"
 
 
-def verdicts_query(rules: Rules, within: str, *, contested: str = "false") -> str:
+def verdicts_query(rules: Rules, within: str, *, contested: str = "false", reviewed: bool = False) -> str:
     """SQL of a row for every clip of a range: tier and outcome by the rules alone, and the rules that it failed.
 
     Reads the tables `chosen_references` and `uses`, and `components` for the split. `within`: condition on `id` that
     holds for the rows of the range. `contested`: condition on a clip that passes, of which there may be too many.
+    `reviewed`: whether any verdict stands; `standing` has them.
     """
-    every = [("subject", rule) for rule in (*rules.subject, *NEEDED["subject"])]
-    every += [("sync", rule) for rule in (*rules.sync, *NEEDED["sync"])]
-    judged = ", ".join(f"{rule.sql} AS r{place}" for place, (_, rule) in enumerate(every))
+    said: dict[str, tuple[Rule, ...]] = REVIEWED if reviewed else dict.fromkeys(REVIEWED, ())
+    every = [("subject", rule) for rule in (*rules.subject, *NEEDED["subject"], *said["subject"])]
+    every += [("sync", rule) for rule in (*rules.sync, *NEEDED["sync"], *said["sync"])]
+    free = [place for place, rule in enumerate(rules.subject) if reviewed and _for_reviewers(rule)]
+    judged = ", ".join(f"{_judged(rule, place in free)} AS r{place}" for place, (_, rule) in enumerate(every))
+    judged += "".join(f", {every[place][1].sql} AS m{place}" for place in free)
+    if reviewed:
+        judged += ', coalesce("review".accepted, false) AS accepted'
     columns = sorted({name for _, rule in every for name in rule.columns})
     seen = ", ".join(f'{column(name)} AS "{name}"' for name in columns)
     tables = " ".join(
-        f'LEFT JOIN {_rows(table, within)} AS "{table}" ON "{table}".id = "clips".id' for table in CLIP_TABLES
+        f'LEFT JOIN {_rows(table, within, reviewed)} AS "{table}" ON "{table}".id = "clips".id' for table in CLIP_TABLES
     )
+    if reviewed:
+        tables += f' LEFT JOIN (SELECT * FROM standing WHERE {within}) AS "review" ON "review".id = "clips".id'
     return f"""
         WITH judged AS (
             SELECT "clips".id, "clips".source_id, {judged}, {seen}
@@ -89,11 +119,34 @@ def verdicts_query(rules: Rules, within: str, *, contested: str = "false") -> st
                components.split, components.component,
                {_missed(every, "IS FALSE")} AS failed_rules,
                {_missed(every, "IS NULL")} AS unknown_rules,
+               {_overruled(every, free)} AS overruled,
                subject_passed AND {contested} AS contested
         FROM passed JOIN components ON components.id = passed.source_id"""
 
 
-def _rows(table: str, within: str) -> str:
+def _for_reviewers(rule: Rule) -> bool:
+    return not any(name.startswith(f"{table}.") for table in NOT_FOR_REVIEWERS for name in rule.columns)
+
+
+def _judged(rule: Rule, free: bool) -> str:
+    """SQL of whether a rule is passed. `free`: a reviewer who accepts the clip sets it aside."""
+    return f'CASE WHEN "review".accepted THEN true ELSE {rule.sql} END' if free else rule.sql
+
+
+def _overruled(every: list[tuple[str, Rule]], free: list[int]) -> str:
+    if not free:
+        return NOTHING
+    items = ", ".join(f"CASE WHEN m{place} IS NOT TRUE THEN {_item(*every[place])} END" for place in free)
+    return f"CASE WHEN accepted THEN list_filter([{items}], lambda missed: missed IS NOT NULL) ELSE {NOTHING} END"
+
+
+def _rows(table: str, within: str, reviewed: bool) -> str:
+    if table == "captions" and reviewed:
+        # A caption that a reviewer wrote stands in the place of the measured one.
+        words = "len(string_split_regex(standing.caption, '\\s+'))"
+        return f"""(SELECT captions.* REPLACE (coalesce(standing.caption, text) AS text,
+                           CASE WHEN standing.caption IS NULL THEN word_count ELSE {words} END AS word_count)
+                    FROM (SELECT * FROM captions WHERE {within}) AS captions LEFT JOIN standing USING (id))"""
     name = "chosen_references" if table == "references" else table
     return f"(SELECT * FROM {name} WHERE {within})"
 
@@ -112,11 +165,14 @@ def _any_false(every: list[tuple[str, Rule]]) -> str:
     return " OR ".join(f"r{place} IS FALSE" for place, (of, _) in enumerate(every) if of == "subject")
 
 
+def _item(tier: str, rule: Rule) -> str:
+    return f"{{'tier': '{tier}', 'rule': {quoted(rule.text)}, 'values': {_seen(rule)}}}"
+
+
 def _missed(every: list[tuple[str, Rule]], how: str) -> str:
     """The rules of which that is true, in order; most clips have none, and cost nothing."""
     items = ", ".join(
-        f"CASE WHEN r{place} {how} THEN {{'tier': '{tier}', 'rule': {quoted(rule.text)}, 'values': {_seen(rule)}}} END"
-        for place, (tier, rule) in enumerate(every)
+        f"CASE WHEN r{place} {how} THEN {_item(tier, rule)} END" for place, (tier, rule) in enumerate(every)
     )
     some = " OR ".join(f"r{place} {how}" for place in range(len(every)))
     return f"CASE WHEN {some} THEN list_filter([{items}], lambda missed: missed IS NOT NULL) ELSE [] END"

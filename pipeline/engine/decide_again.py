@@ -8,7 +8,7 @@ from pipeline.config import CurateConfig
 from pipeline.decide.decisions import decide
 from pipeline.decide.funnel import Funnel, funnel
 from pipeline.engine.run_file import write_run
-from pipeline.engine.sets import run_set
+from pipeline.engine.sets import follow_verdicts, show_verdicts
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit
@@ -48,6 +48,7 @@ def decide_again(files: Files, snapshot: Snapshot, config: CurateConfig, *, dry_
         folder = files.scratch()
         try:
             after = Relations(files, snapshot)
+            show_verdicts(after, config, folder)
             made = decide(after, config.decide, config.faces.descriptor, folder=folder, fingerprint="dry run")
             for table, path in made.items():
                 after.show(table, path)
@@ -56,7 +57,7 @@ def decide_again(files: Files, snapshot: Snapshot, config: CurateConfig, *, dry_
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     with writing(files):
-        snapshot = commit(files, snapshot, run_set("decide", files, snapshot, config))
+        snapshot = commit(files, snapshot, follow_verdicts(files, snapshot, config))
         write_run(files, config)
     after = Relations(files, snapshot)
     before.show("after", files.address(snapshot.sets["decisions"]))
