@@ -44,6 +44,15 @@ def write_table(files: Files, path: str, table: pa.Table) -> None:
     files.create(path, sink.getvalue())
 
 
+def conformed(name: str, rows: pa.Table) -> pa.Table:
+    """Rows in the schema of their table today. Columns that an older version did not have yet are NULL."""
+    schema = TABLES[name].schema
+    for field in schema:
+        if field.name not in rows.schema.names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows.select(schema.names).cast(schema)
+
+
 def read_part(files: Files, path: str) -> pa.Table:
     """A part's rows. Raises UserError where a newer version wrote it."""
     table = pq.read_table(pa.BufferReader(files.read(path)))

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline.store.bundles import keys_of
 from pipeline.store.files import Files
-from pipeline.store.parts import GROUP_ROWS
+from pipeline.store.parts import GROUP_ROWS, conformed
 from pipeline.store.snapshots import Snapshot
 from schemas.sample import INDEX_SCHEMA
 from schemas.tables import TABLES, check_version
@@ -67,7 +67,7 @@ class Relations:
                 parquet = pq.ParquetFile(file)
                 check_version(parquet.schema_arrow, where=f"{self.files.root}/{path}")
                 for batch in parquet.iter_batches(batch_size=GROUP_ROWS):
-                    rows = pa.Table.from_batches([batch]).cast(TABLES[table].schema)
+                    rows = conformed(table, pa.Table.from_batches([batch]))
                     if dropped:
                         gone = set(dropped)
                         rows = rows.filter(pa.array(key not in gone for key in keys_of(rows).to_pylist()))
