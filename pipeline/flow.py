@@ -1,7 +1,7 @@
 """The flow, on one page: which stage makes which tables, from what.
 
     sources -shots-> clips -+- quality --> duplicates -+
-                            +- faces ----> identities -+-> candidates -> decisions -> shards
+                            +- faces ----> identities -+-> candidates -> references -> decisions -> shards
                             +- speech ---> sync -------+
                             +- captions ---------------+
 
@@ -30,7 +30,7 @@ VIDEO = ("av", "opencv-python-headless")
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A stage's place in the flow. Its options are the configuration's section of the same name.
+    """A stage's place in the flow. Its options are the configuration's section of the same name, or `section`.
 
     `packages`: distributions whose version may change a result. With `version` (of the stage's own code) and the
     options they make the stage's fingerprint.
@@ -42,6 +42,7 @@ class Stage:
     needs: tuple[str, ...]
     version: int
     packages: tuple[str, ...] = ()
+    section: str = ""
 
 
 STAGES = (
@@ -90,11 +91,19 @@ STAGES = (
         version=candidates.VERSION,
     ),
     Stage(
+        name="references",
+        per="set",
+        tables=("references",),
+        needs=("sync", "candidates"),
+        version=1,
+        section="decide.references",
+    ),
+    Stage(
         name="decide",
         per="set",
-        tables=("references", "decisions"),
-        needs=("quality", "faces", "speech", "sync", "captions", "duplicates", "candidates"),
-        version=1,
+        tables=("decisions",),
+        needs=("quality", "faces", "speech", "sync", "captions", "duplicates", "identities", "references"),
+        version=2,
     ),
     Stage(name="pack", per="set", tables=("index",), needs=("decide",), version=1),
 )
@@ -109,6 +118,9 @@ MEASURE = ("quality", "faces", "speech", "sync", "captions")
 
 SETS = ("duplicates", "identities", "candidates")
 """Set stages before the decisions, in order."""
+
+DECISIONS = ("references", "decide")
+"""Set stages that apply thresholds, in order."""
 
 
 def downstream(names: set[str]) -> set[str]:

@@ -1,11 +1,36 @@
 """Which candidates become references, within the bounds in force."""
 
-from pipeline.decide.config import ReferenceBounds
+from pathlib import Path
 
-COLUMNS = ("id", "count", "speaker_count", "best_similarity", "chosen", "speaker_chosen")
+import pyarrow as pa
+
+from pipeline.decide.config import ReferenceBounds
+from pipeline.decide.ranges import RowWriter, in_turn, ranges
+from pipeline.store.relations import Relations
+
+BACKEND = "references/1"
 
 SCORE = "similarity::DOUBLE * (1 + coalesce(difference, 0)::DOUBLE)"
 """Identity times difference: the same person, looking as unlike as the bounds allow."""
+
+
+def choose_references(
+    relations: Relations, bounds: ReferenceBounds, descriptor: str, *, folder: Path, fingerprint: str
+) -> dict[str, Path]:
+    """Table -> a file of its rows in `folder`, for the table `references`.
+
+    `descriptor`: what measured similarity, as `faces.descriptor` names it; bounds that are not given follow from it.
+    """
+
+    def chosen(within: str) -> pa.Table:
+        with relations.connection.cursor() as cursor:
+            return cursor.execute(references_query(bounds, descriptor, within)).to_arrow_table()
+
+    made = folder / "references"
+    with RowWriter(made, "references", backend=BACKEND, fingerprint=fingerprint) as references:
+        for rows in in_turn(chosen, ranges(relations)):
+            references.write(rows)
+    return {"references": made}
 
 
 def references_query(bounds: ReferenceBounds, descriptor: str, within: str) -> str:

@@ -15,7 +15,7 @@ from pipeline.engine.progress import Progress
 from pipeline.engine.redo import redo
 from pipeline.engine.run_file import write_run
 from pipeline.engine.sets import pack_into, run_set
-from pipeline.flow import SETS
+from pipeline.flow import DECISIONS, SETS
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit, latest
@@ -66,9 +66,8 @@ def curate(
 def run_sets(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
     """Set stages, decisions and shards of what is committed; a commit at the end of each part."""
     base = snapshot
-    for stage in SETS:
+    for stage in (*SETS, *DECISIONS):
         snapshot = run_set(stage, files, snapshot, config)
-    snapshot = run_set("decide", files, snapshot, config)
     snapshot = pack_into(files, snapshot, config)
     return commit(files, base, snapshot)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from functools import cache
 from importlib.metadata import version
+from operator import attrgetter
 from typing import Any
 
 from pydantic import BaseModel
@@ -28,7 +29,7 @@ def stage_fingerprint(stage: Stage, options: BaseModel) -> str:
 
 def fingerprints(config: BaseModel) -> dict[str, str]:
     """Stage name -> fingerprint, under this configuration."""
-    return {name: stage_fingerprint(stage, getattr(config, name)) for name, stage in STAGE.items()}
+    return {name: stage_fingerprint(stage, attrgetter(stage.section or name)(config)) for name, stage in STAGE.items()}
 
 
 def input_digest(*inputs: str | int) -> str:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from pipeline.config import CurateConfig
 from pipeline.decide.decisions import decide
+from pipeline.decide.references import choose_references
 from pipeline.engine.fingerprint import fingerprints, input_digest
 from pipeline.engine.plan import Terms, lineages
 from pipeline.engine.rows import About, completed
-from pipeline.flow import STAGE
+from pipeline.flow import DECISIONS, STAGE
 from pipeline.pack.card import write_card
 from pipeline.pack.pack import pack
 from pipeline.stage import Row, SetRows
@@ -44,10 +45,8 @@ def rows_digest(relations: Relations, stages: tuple[str, ...]) -> str:
 
     Hashes of ids are added up, so that no order and no list of a million sources is needed.
     """
-    query = """SELECT terms, count(*), sum(md5_number_lower(id)::HUGEINT), sum(md5_number_upper(id)::HUGEINT)
-               FROM ledger GROUP BY terms"""
     sums: dict[str, list[int]] = {}
-    for text, *numbers in relations.connection.execute(query).fetchall():
+    for text, *numbers in relations.ledger_sums:
         lineage = lineages(Terms.from_json(text))
         total = sums.setdefault(" ".join(lineage[stage] for stage in stages), [0, 0, 0])
         sums[" ".join(lineage[stage] for stage in stages)] = [
@@ -98,8 +97,8 @@ def pack_into(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapsho
 def _compute(stage: str, relations: Relations, config: CurateConfig, folder: Path) -> tuple[dict[str, Path], int]:
     """Table -> a file of its rows in `folder`, and for how many items something was computed."""
     fingerprint = fingerprints(config)[stage]
-    if stage == "decide":
-        made = decide(relations, config.decide, config.faces.descriptor, folder=folder, fingerprint=fingerprint)
+    if stage in DECISIONS:
+        made = decide_stage(stage, relations, config, folder, fingerprint)
         return made, relations.connection.execute("SELECT count(*) FROM clips WHERE status = 'ok'").fetchall()[0][0]
     modules = {"duplicates": duplicates, "identities": identities, "candidates": candidates}
     about = About(backend=str(modules[stage].BACKEND), fingerprint=fingerprint, seconds=0.0)
@@ -109,6 +108,16 @@ def _compute(stage: str, relations: Relations, config: CurateConfig, folder: Pat
     rows = to_arrow(stage, (completed(row, **about) for row in found.rows))
     write_rows(folder / stage, [rows], rows.schema)
     return {stage: folder / stage}, found.computed
+
+
+def decide_stage(
+    stage: str, relations: Relations, config: CurateConfig, folder: Path, fingerprint: str
+) -> dict[str, Path]:
+    """Table -> a file in `folder` of what these thresholds make of it."""
+    if stage == "references":
+        bounds, descriptor = config.decide.references, config.faces.descriptor
+        return choose_references(relations, bounds, descriptor, folder=folder, fingerprint=fingerprint)
+    return decide(relations, config.decide, folder=folder, fingerprint=fingerprint)
 
 
 def _before(stage: str, relations: Relations, fingerprint: str) -> list[Row]:

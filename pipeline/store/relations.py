@@ -1,6 +1,7 @@
 """Current tables as relations: the one way to read a run."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -41,6 +42,9 @@ class Relations:
         self.connection = duckdb.connect()
         self.connection.execute(f"SET threads = {THREADS}; SET memory_limit = '{MEMORY}'")
         self.connection.execute("SET parquet_metadata_cache = true")
+        # What a query is done with goes back to the system at once; else it adds up from query to query.
+        self.connection.execute("SET allocator_flush_threshold = '1MB'")
+        self.connection.execute("SET allocator_bulk_deallocation_flush_threshold = '1MB'")
         if files.remote is not None:
             self.connection.register_filesystem(files.remote)
         for name in TABLES:
@@ -50,6 +54,14 @@ class Relations:
             self.show("shard_index", files.address(snapshot.sets["index"]))
         else:
             self._nothing("shard_index", INDEX_SCHEMA)
+
+    @cached_property
+    def ledger_sums(self) -> list[tuple[str, int, int, int]]:
+        """Terms, how many sources have them, and the sums of both halves of the hashes of their ids."""
+        return self.connection.execute(
+            """SELECT terms, count(*), sum(md5_number_lower(id)::HUGEINT), sum(md5_number_upper(id)::HUGEINT)
+               FROM ledger GROUP BY terms"""
+        ).fetchall()
 
     def arrow(self, table: str) -> pa.Table:
         """A whole table in memory, sorted by id: for set stages, which are functions of all rows."""

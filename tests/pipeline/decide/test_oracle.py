@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipeline.decide.components import components, split_of
 from pipeline.decide.config import Caps, DecideConfig, ReferenceBounds
 from pipeline.decide.decisions import decide
+from pipeline.decide.references import choose_references
 from pipeline.decide.surplus import DUPLICATE_RULE
 from pipeline.engine.rows import completed
 from pipeline.stages.crawl import strictest
@@ -237,7 +238,10 @@ def test_decide_equals_a_plain_reading_of_the_rules(
         for name, rows in found.items():
             bundle = write_bundle(files, {name: to_arrow(name, (completed(row, **ABOUT) for row in rows))})
             snapshot = snapshot.with_bundle(*bundle, {})
-        made = decide(Relations(files, snapshot), config, "classical", folder=Path(folder), fingerprint="f")
+        relations, about = Relations(files, snapshot), {"folder": Path(folder), "fingerprint": "f"}
+        made = choose_references(relations, config.references, "classical", **about)
+        relations.show("references", made["references"])
+        made |= decide(relations, config, **about)
         rows = {row["id"]: row for row in pq.read_table(made["decisions"]).to_pylist()}
         chosen = {row["id"]: row for row in pq.read_table(made["references"]).to_pylist()}
     wanted = expected(found, subject, sync, cap)
