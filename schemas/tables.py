@@ -281,9 +281,7 @@ _TABLES = [
         name="frames",
         version=1,
         row="clip",
-        columns=_fields(
-            indices=pa.list_(pa.int32()), width=pa.int32(), height=pa.int32(), frames_sha256=pa.string()
-        ),
+        columns=_fields(indices=pa.list_(pa.int32()), width=pa.int32(), height=pa.int32(), frames_sha256=pa.string()),
     ),
     Table(
         name="looks",

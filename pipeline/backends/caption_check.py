@@ -19,8 +19,11 @@ LEAST_ENGLISH = 0.2
 """Share of words that are among the commonest of English; prose has 0.4 and more, other languages under 0.1."""
 
 _COMMON = frozenset(
-    "a an and are as at back behind by front for from has have he her his in into is it its man near of on one or over "
-    "person she that the their them there they this to two while who with woman wearing slightly".split()
+    re.findall(
+        r"\w+",
+        "a an and are as at back behind by front for from has have he her his in into is it its man near of on one or "
+        "over person she slightly that the their them there they this to two wearing while who with woman",
+    )
 )
 _REFUSAL = re.compile(
     r"\b(i(?:'| a)m (?:sorry|unable)|i (?:can(?:'|no)t|am not able)|as an ai|cannot (?:assist|help|identify|provide)|"
@@ -29,8 +32,8 @@ _REFUSAL = re.compile(
 )
 _MARKUP = re.compile(r"<[a-zA-Z/!|][^>]*>|```|\*\*|^\s*[#*•-]\s|\[[^\]]*\]\(|\\[nu]|�|&[a-z]+;|https?://", re.MULTILINE)
 _CHATTER = re.compile(
-    r"^(?:sure|certainly|of course|here(?:'s| is| are)|the (?:video|clip|frames?|images?|footage|shot) (?:shows?|depicts?|"
-    r"features?|captures?|begins?|opens?))\b",
+    r"^(?:sure|certainly|of course|here(?:'s| is| are)|the (?:video|clip|frames?|images?|footage|shot) "
+    r"(?:shows?|depicts?|features?|captures?|begins?|opens?))\b",
     re.IGNORECASE,
 )
 _HEARD = re.compile(
@@ -38,7 +41,7 @@ _HEARD = re.compile(
     r"(?:says|saying|asks|asking) (?:that\b|[\"“']))",
     re.IGNORECASE,
 )
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 
 
 def problem(answer: Answer) -> str | None:
@@ -78,4 +81,6 @@ def _loop(text: str) -> str | None:
     for run, times in runs.most_common(1):
         if times > LOOP_TIMES:
             return " ".join(run)
-    return f"{len(set(words))} different words of {len(words)}" if len(set(words)) < LEAST_VARIETY * len(words) else None
+    return (
+        f"{len(set(words))} different words of {len(words)}" if len(set(words)) < LEAST_VARIETY * len(words) else None
+    )

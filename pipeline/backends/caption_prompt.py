@@ -46,7 +46,7 @@ def tag(key: str) -> str:
     return "".join(_LETTERS[number // len(_LETTERS) ** place % len(_LETTERS)] for place in range(6))
 
 
-def asked(*, frames: int, seconds: float, tag: str, problem: str | None = None) -> str:
+def question(*, frames: int, seconds: float, tag: str, problem: str | None = None) -> str:
     """The text that goes with a clip's frames.
 
     Args:

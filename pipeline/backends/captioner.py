@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.backends import caption_check
-from pipeline.backends.caption_prompt import Answer, WrongClip, parsed, tag
+from pipeline.backends.caption_prompt import Answer, WrongClip, parsed, question, tag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,11 @@ class Asked:
     """From one frame to the next."""
     problem: str | None = None
     """Why the answer before was refused."""
+
+    def text(self) -> str:
+        """What is asked about the frames."""
+        frames = len(self.frames_thwc)
+        return question(frames=frames, seconds=self.seconds, tag=tag(self.key), problem=self.problem)
 
 
 @dataclass(frozen=True, kw_only=True)

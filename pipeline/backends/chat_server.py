@@ -17,7 +17,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.backends import caption_prompt
 from pipeline.backends.captioner import Asked, Reply
 from schemas.errors import UserError
 
@@ -89,7 +88,9 @@ class ServerCaptioner:
             raise UserError(f"{where} does not list its models (status {status}): captions.server.url ends with /v1")
         if self._options.model not in names:
             listed = ", ".join(names) or "none"
-            raise UserError(f"{where} has no model {self._options.model!r}; set captions.server.model to one of: {listed}")
+            raise UserError(
+                f"{where} has no model {self._options.model!r}; set captions.server.model to one of: {listed}"
+            )
 
     async def _replies(self, asked: Sequence[Asked]) -> list[Reply]:
         turn = asyncio.Semaphore(self._options.in_flight)
@@ -102,7 +103,7 @@ class ServerCaptioner:
             pause = FIRST_PAUSE_S
             for number in range(self._options.tries):
                 if number:
-                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (spreads retries, decides nothing)
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                     pause = min(2 * pause, LONGEST_PAUSE_S)
                 try:
                     status, data = await self._exchange(session, "POST", "chat/completions", self._request(asked))
@@ -141,9 +142,7 @@ class ServerCaptioner:
                 return response.status, None
 
     def _request(self, asked: Asked) -> dict[str, Any]:
-        text = caption_prompt.asked(
-            frames=len(asked.frames_thwc), seconds=asked.seconds, tag=caption_prompt.tag(asked.key), problem=asked.problem
-        )
+        text = asked.text()
         pictures = [{"type": "image_url", "image_url": {"url": _data_url(frame)}} for frame in asked.frames_thwc]
         return {
             "model": self._options.model,

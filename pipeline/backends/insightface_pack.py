@@ -117,10 +117,11 @@ class InsightfaceDetector:
         if points is None and len(rows):
             raise UserError("this detector gives no landmarks; ArcFace and yaw need them")
         whole = np.array(frame_hwc.shape[1::-1], dtype=np.float64)
+        corner = np.array([x0, y0], dtype=np.float64)
         found = []
         for number, row in enumerate(np.asarray(rows, dtype=np.float64)):
-            box = ((row[:4].reshape(2, 2) + (x0, y0)) / whole).ravel()
-            landmarks = (np.asarray(points[number], dtype=np.float64) + (x0, y0)) / whole
+            box = ((row[:4].reshape(2, 2) + corner) / whole).ravel()
+            landmarks = (np.asarray(points[number], dtype=np.float64) + corner) / whole
             found.append(
                 Detection(
                     box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.backends import caption_prompt
 from pipeline.backends.captioner import Asked, Reply
 from pipeline.backends.chat_server import Decoding
 from pipeline.weights.weight import Weight, hub_files, shards
@@ -40,9 +39,7 @@ WEIGHTS = (
         name="qwen3-vl-8b",
         source="https://huggingface.co/Qwen/Qwen3-VL-8B-Instruct",
         licence="Apache-2.0",
-        files=hub_files(
-            "Qwen/Qwen3-VL-8B-Instruct", "0c351dd01ed87e9c1b53cbc748cba10e6187ff3b", *_QWEN25, *shards(4)
-        ),
+        files=hub_files("Qwen/Qwen3-VL-8B-Instruct", "0c351dd01ed87e9c1b53cbc748cba10e6187ff3b", *_QWEN25, *shards(4)),
     ),
 )
 
@@ -70,7 +67,8 @@ class QwenCaptioner:
         Raises UserError where the folder holds no such model.
         """
         import torch
-        from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer, GenerationConfig
+        import transformers
+        from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -84,12 +82,14 @@ class QwenCaptioner:
             self._pictures: Any = Qwen2VLImageProcessorPil.from_pretrained(folder, max_pixels=MOST_PIXELS, **local)
         except (OSError, ValueError) as error:
             raise UserError(f"cannot load the captioner from {folder}: {' '.join(str(error).split())[:300]}") from error
-        self._model: Any = model.to(device).eval()
+        on_device: Any = model
+        self._model = on_device.to(device).eval()
         self._device = device
         self._batch = batch
         end = self._tokenizer.convert_tokens_to_ids("<|im_end|>")
         # The published sampling options do not apply: ours are recorded with each caption.
-        self._generation = GenerationConfig(
+        configured: Any = transformers.GenerationConfig
+        self._generation = configured(
             max_new_tokens=decoding.tokens,
             do_sample=decoding.temperature > 0,
             temperature=decoding.temperature or None,
@@ -128,13 +128,10 @@ class QwenCaptioner:
 
 def _prompt(asked: Asked, tokens: list[int]) -> str:
     """ChatML, as Qwen's own chat templates write it. `tokens`: of each frame."""
-    text = caption_prompt.asked(
-        frames=len(asked.frames_thwc), seconds=asked.seconds, tag=caption_prompt.tag(asked.key), problem=asked.problem
-    )
     frames = "".join(f"<|vision_start|>{PICTURE * count}<|vision_end|>" for count in tokens)
-    return (
-        f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n{frames}{text}<|im_end|>\n<|im_start|>assistant\n"
-    )
+    turns = ("system", SYSTEM), ("user", f"{frames}{asked.text()}")
+    said = "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in turns)
+    return f"{said}<|im_start|>assistant\n"
 
 
 def _batches(asked: Sequence[Asked], size: int) -> Iterator[Sequence[Asked]]:

@@ -100,7 +100,9 @@ class MeasurementsStage:
     def measure(self, clip: Clip, inputs: ClipInputs) -> Measured:
         """One row: the caption, a short form, its number of words."""
         speech = inputs.rows("speech") if clip.audio_sha256 and self._config.speech else []
-        text, short = measured_caption(inputs.rows("quality")[0], inputs.rows("faces")[0], speech[0] if speech else None)
+        text, short = measured_caption(
+            inputs.rows("quality")[0], inputs.rows("faces")[0], speech[0] if speech else None
+        )
         return Measured(rows={"captions": [{**_row(clip.id, text, short), "contradictions": 0}]})
 
 

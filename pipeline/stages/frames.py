@@ -86,4 +86,4 @@ def unstacked(picture_hwc: FramesHWC, row: Row) -> list[FramesHWC]:
 def spacing_s(row: Row, *, fps: float = 25.0) -> float:
     """Seconds from one sampled frame to the next, on average; 0 of a single frame."""
     indices = row["indices"]
-    return (indices[-1] - indices[0]) / max(len(indices) - 1, 1) / fps
+    return float(indices[-1] - indices[0]) / max(len(indices) - 1, 1) / fps

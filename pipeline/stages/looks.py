@@ -37,9 +37,7 @@ def looks_stage(config: LooksConfig, weights: Weights, *, device: str) -> ClipSt
 
     clip, head = weights.find("open-clip-vit-l-14"), weights.find("laion-aesthetic")
     version = f"{clip.version}, {head.version}"
-    return OpenClipStage(
-        OpenClipLooks(clip.folder, head.folder, version=version, device=device, batch=config.batch)
-    )
+    return OpenClipStage(OpenClipLooks(clip.folder, head.folder, version=version, device=device, batch=config.batch))
 
 
 class NoLooksStage:

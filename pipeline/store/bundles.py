@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from pipeline.store.files import Files
 from pipeline.store.parts import GROUP_ROWS, conformed, part_path, read_part
 from pipeline.store.snapshots import Bundle, Snapshot
-from schemas.tables import TABLES
 
 FAN = 8
 """So many bundles of like size become one."""

@@ -26,7 +26,7 @@ class WeightFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Weight:
-    """What `humo fetch NAME` brings. Its files lie in the folder NAME of the cache, as their publisher lays them out."""
+    """What `humo fetch NAME` brings. Its files lie in the cache's folder NAME, as their publisher lays them out."""
 
     name: str
     """As the command and the configuration name it: lower-case letters, digits, `.` and `-`."""
@@ -43,14 +43,13 @@ class Weight:
         return " ".join(file.sha256 or file.url for file in self.files)
 
 
-def hub_files(repository: str, commit: str, *paths: str, sha256: dict[str, str] | None = None) -> tuple[WeightFile, ...]:
-    """Files of a Hugging Face repository at a commit. Checksums that are not given are the hub's, for that commit."""
-    known = sha256 or {}
+def hub_files(repository: str, commit: str, *paths: str) -> tuple[WeightFile, ...]:
+    """Files of a Hugging Face repository at a commit. Their checksums are the hub's, for that commit."""
     return tuple(
         WeightFile(
             path=path,
             url=f"https://huggingface.co/{repository}/resolve/{commit}/{quote(path)}",
-            sha256=known.get(path),
+            sha256=None,
         )
         for path in paths
     )
