@@ -48,14 +48,15 @@ def _check(backend: Backend, config: CurateConfig, cluster: bool) -> None:
             Weights(config.weights.own).find(name)
         except UserError as error:
             raise UserError(f"{what}: {error}") from error
-    if backend.accelerator and config.engine.device == "cuda" and not cluster and not _has_gpu():
+    if backend.accelerator and config.engine.device == "cuda" and not cluster and not has_gpu():
         raise UserError(
             f"{what} runs on a GPU, and this machine shows none: --address of a cluster with GPUs, or "
             "--set engine.device=cpu to do it on the processor, slowly"
         )
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """Whether torch sees a GPU here."""
     import torch
 
     return torch.cuda.is_available()

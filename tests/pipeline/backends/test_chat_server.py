@@ -135,7 +135,7 @@ def test_before_a_run_a_server_is_asked_for_its_models() -> None:
         with pytest.raises(UserError, match="ends with /v1"):
             captioner(server.url.removesuffix("/v1")).check()
     with pytest.raises(UserError, match="is not reached"):
-        captioner(server.url).check()
+        captioner("http://127.0.0.1:9/v1").check()
 
 
 def test_the_key_does_not_follow_a_redirect() -> None:
