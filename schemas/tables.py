@@ -174,7 +174,7 @@ _TABLES = [
     ),
     Table(
         name="identities",
-        version=1,
+        version=2,
         row="track",
         columns=_fields(
             clip_id=pa.string(),
@@ -183,6 +183,8 @@ _TABLES = [
             # Tracks that are alike, directly or by way of others, and a digest of what was looked at of this one.
             component=pa.string(),
             seen=pa.string(),
+            # The identity as it was computed, where people say otherwise.
+            clustered=pa.string(),
         ),
     ),
     Table(
@@ -302,7 +304,7 @@ _TABLES = [
     ),
     Table(
         name="decisions",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             tier=pa.string(),
@@ -311,6 +313,29 @@ _TABLES = [
             component=pa.string(),
             failed_rules=pa.list_(RULE),
             unknown_rules=pa.list_(RULE),
+            # Rules that it did not pass, and that a reviewer's verdict set aside.
+            overruled=pa.list_(RULE),
+        ),
+    ),
+    # What people said, one row each time; `pipeline.verdicts` tells which of it stands.
+    Table(
+        name="verdicts",
+        version=1,
+        row="verdict",
+        columns=_fields(
+            at_us=pa.int64(),
+            kind=pa.string(),
+            reviewer=pa.string(),
+            note=pa.string(),
+            clip_id=pa.string(),
+            media_sha256=pa.string(),
+            caption=pa.string(),
+            reference=pa.string(),
+            undoes=pa.string(),
+            audit=pa.string(),
+            tracks=pa.list_(pa.string()),
+            seen=pa.list_(pa.string()),
+            details=pa.string(),
         ),
     ),
 ]

@@ -19,6 +19,7 @@ from pipeline.flow import DECISIONS, SETS
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit, latest
+from pipeline.verdicts.fold import folded
 from schemas.errors import WorkFailed
 
 WAVE = 4096
@@ -66,6 +67,7 @@ def curate(
 def run_sets(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
     """Set stages, decisions and shards of what is committed; a commit at the end of each part."""
     base = snapshot
+    snapshot = folded(files, snapshot)
     for stage in (*SETS, *DECISIONS):
         snapshot = run_set(stage, files, snapshot, config)
     snapshot = pack_into(files, snapshot, config)

@@ -178,15 +178,18 @@ def _watch(path: Path, config: ShotsConfig, chances: TransitionChances | None) -
         step_us=int(np.median(np.diff(times_us))),
         damaged=np.array(damaged, dtype=np.bool_),
         geometry=geometry,
-        transitions=_joined(finder.finish(), chances, config.transnetv2_threshold),
+        transitions=joined(finder.finish(), chances.finish() if chances else None, config.transnetv2_threshold),
     )
 
 
-def _joined(found: list[Transition], chances: TransitionChances | None, threshold: float) -> list[Transition]:
-    """Transitions of both finders; of one that both found, the measured one counts."""
-    if chances is None:
+def joined(found: list[Transition], chances_t: NDArray[np.float32] | None, threshold: float) -> list[Transition]:
+    """Transitions of both finders; of one that both found, the measured one counts.
+
+    `chances_t`: each picture's to end a shot; None where no second finder looked.
+    """
+    if chances_t is None:
         return found
-    more = [Transition.between(first, last) for first, last in runs(chances.finish(), threshold)]
+    more = [Transition.between(first, last) for first, last in runs(chances_t, threshold)]
     near = [(one.first - SAME_TRANSITION, one.last + SAME_TRANSITION) for one in found]
     new = [one for one in more if all(one.last < start or one.first > end for start, end in near)]
     return sorted([*found, *new], key=lambda one: (one.first, one.last))

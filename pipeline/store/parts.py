@@ -44,13 +44,13 @@ def write_table(files: Files, path: str, table: pa.Table) -> None:
     files.create(path, sink.getvalue())
 
 
-def conformed(name: str, rows: pa.Table) -> pa.Table:
-    """Rows in the schema of their table today. Columns that an older version did not have yet are NULL."""
-    schema = TABLES[name].schema
-    for field in schema:
-        if field.name not in rows.schema.names:
-            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
-    return rows.select(schema.names).cast(schema)
+def conformed(table: str, rows: pa.Table) -> pa.Table:
+    """Rows with the columns of this version; those that an older one did not write are NULL."""
+    schema = TABLES[table].schema
+    nothing = pa.nulls(rows.num_rows)
+    names = set(rows.column_names)
+    arrays = [(rows[field.name] if field.name in names else nothing).cast(field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def read_part(files: Files, path: str) -> pa.Table:

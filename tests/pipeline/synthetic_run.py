@@ -155,6 +155,7 @@ def _clip_rows(files: Files, clip: FakeClip) -> dict[str, dict[str, Any]]:
             "source_id": clip.source_id,
             "shot_id": f"{clip.source_id}_0_1",
             "track": 0,
+            "size": 0.5,
             "embedding": clip.embedding,
             "reference_sha256": put_media(files, "references", picture.getvalue()),
         },
