@@ -267,9 +267,44 @@ _TABLES = [
     ),
     Table(
         name="captions",
+        version=2,
+        row="clip",
+        columns=_fields(
+            text=pa.string(),
+            text_short=pa.string(),
+            word_count=pa.int32(),
+            language=pa.string(),
+            # How often the caption speaks against what was measured, and in which words; see `caption_agreement`.
+            contradictions=pa.int32(),
+            contradiction=pa.string(),
+            # The prompt's version, and the frames and decoding options as JSON; NULL where no model was asked.
+            prompt=pa.string(),
+            asked=pa.string(),
+        ),
+    ),
+    # Frames that models look at, sampled while the clip was decoded: one JPEG of them all, one below the other.
+    Table(
+        name="frames",
         version=1,
         row="clip",
-        columns=_fields(text=pa.string(), text_short=pa.string(), word_count=pa.int32(), language=pa.string()),
+        columns=_fields(indices=pa.list_(pa.int32()), width=pa.int32(), height=pa.int32(), frames_sha256=pa.string()),
+    ),
+    Table(
+        name="looks",
+        version=1,
+        row="clip",
+        columns=_fields(
+            aesthetic=pa.float32(),
+            caption_similarity=pa.float32(),
+            embedding=pa.list_(pa.float32()),
+            caption_embedding=pa.list_(pa.float32()),
+        ),
+    ),
+    Table(
+        name="look_tracks",
+        version=1,
+        row="face track",
+        columns=_fields(clip_id=pa.string(), track=pa.int32(), embedding=pa.list_(pa.float32())),
     ),
     Table(
         name="decisions",
@@ -311,7 +346,7 @@ _TABLES = [
 
 TABLES: dict[str, Table] = {table.name: table for table in _TABLES}
 
-CLIP_TABLES = ("quality", "duplicates", "faces", "references", "speech", "sync", "captions")
+CLIP_TABLES = ("quality", "duplicates", "faces", "references", "speech", "sync", "captions", "looks")
 """Tables with exactly one row for every clip: what a rule may speak of."""
 
 

@@ -88,10 +88,10 @@ def _run_items(
     if not first:
         return base, 0, gone
     # Ray takes seconds to import; a run with nothing to do does without.
-    from pipeline.engine.clip_stages import check_stages
+    from pipeline.engine.preflight import check_backends
     from pipeline.engine.ray_run import run_passes, running_ray
 
-    check_stages(config)
+    check_backends(config, cluster=address is not None)
     check_room(files, new_bytes, share=config.engine.disk_share)
     limit = FailureLimit(share=config.engine.failure_limit, seen_first=config.engine.failure_limit_from)
     commits = Commits(files, base, limit)

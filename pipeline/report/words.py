@@ -137,6 +137,15 @@ TOPICS = (
         measures=(
             Measure(column="word_count", label="Words", say=str),
             Measure(column="language", label="Language", say=str, optional=True),
+            Measure(column="contradiction", label="Against what was measured", say=str, optional=True),
+        ),
+    ),
+    Topic(
+        table="looks",
+        title="Looks",
+        measures=(
+            Measure(column="aesthetic", label="Aesthetic score (about 1 to 10)", say=_fixed(2), optional=True),
+            Measure(column="caption_similarity", label="Caption against picture", say=_fixed(3), optional=True),
         ),
     ),
 )
