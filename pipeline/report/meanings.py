@@ -16,7 +16,6 @@ MEANINGS = {
     "sync.offset_frames": "By how many frames (of 40 ms) the sound comes after the lips; negative: before them.",
     "sync.p_value": "How often lips and sound that have nothing to do with each other fit so well by accident.",
     "sync.confidence": "How much better the best shift of the sound fits the lips than the others do.",
-    "sync.speaker_track": "The number of the face whose lips fit the sound.",
     "sync.voice_over": "Whether a voice is heard that belongs to nobody in the picture.",
     "references.count": "How many pictures of people in this clip, from other shots, could be packed with it.",
     "references.speaker_count": "How many of those show the person who speaks.",

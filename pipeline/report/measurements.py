@@ -20,6 +20,10 @@ TAIL = 0.005
 """Share of the clips at either end that may lie beyond the picture; the bars at its ends count them."""
 
 
+NAMES = ("sync.speaker_track",)
+"""Numbers that count nothing, but name something."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
     """A number that is measured of clips. `column`: as rules name it."""
@@ -78,6 +82,8 @@ def measurements() -> list[Measurement]:
             type_ = TABLES[table].schema.field(name).type
             if pa.types.is_floating(type_) or pa.types.is_integer(type_):
                 column = f"{table}.{name}"
+                if column in NAMES:
+                    continue
                 title, label = named.get(column, (table.capitalize(), name.replace("_", " ")))
                 meaning = MEANINGS.get(column, "")
                 found.append(Measurement(column=column, title=title, label=label, meaning=meaning))

@@ -163,10 +163,10 @@ def _references(
     chosen = list((row or {}).get("speaker_chosen" if sync else "chosen") or [])
     found = session.query(
         """SELECT c.id, c.track, c.rank, c.similarity, c.differs, c.difference, c.file, c.reference_clip_id,
-                  t.reference_sha256 AS own, parse_filename(placed.uri) AS name, placed.start_us,
+                  t.reference_sha256 AS own, parse_filename(other.uri) AS name, other.start_us,
                   (c.clip_id, c.file) IN (SELECT clip_id, file FROM bad_references) AS bad
            FROM candidates AS c LEFT JOIN tracks AS t ON t.id = c.clip_id || '_t' || c.track
-           LEFT JOIN placed ON placed.id = c.reference_clip_id WHERE c.clip_id = ? ORDER BY c.track, c.rank""",
+           LEFT JOIN gallery AS other ON other.id = c.reference_clip_id WHERE c.clip_id = ? ORDER BY c.track, c.rank""",
         [key],
     )
     for one in found:

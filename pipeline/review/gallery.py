@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.report.clips import place_clips
 from pipeline.report.measurements import measurements
@@ -67,6 +67,13 @@ class Wanted(BaseModel):
     sort: str = Field(default="", max_length=80, description="A measurement; else by file and time")
     order: Literal["up", "down"] = "up"
     after: str = Field(default="", max_length=100, description="The last clip of the page before")
+
+    @field_validator("sort", "measure")
+    @classmethod
+    def _known(cls, column: str) -> str:
+        if column and column not in {one.column for one in measurements()}:
+            raise ValueError("there is no such measurement")
+        return column
 
     def address(self, **change: Any) -> dict[str, Any]:
         """What the address of another page says: only what differs from the defaults."""
@@ -133,31 +140,24 @@ def condition(wanted: Wanted) -> tuple[str, dict[str, Any]]:
                       FROM verdicts WHERE id = $audit)"""
         )
         values["audit"] = wanted.audit
-    if column := known(wanted.measure):
-        if wanted.low is not None:
-            parts.append(f'"{column}" >= $low')
-            values["low"] = wanted.low
-        if wanted.high is not None:
-            parts.append(f'"{column}" <= $high')
-            values["high"] = wanted.high
+    if wanted.measure and wanted.low is not None:
+        parts.append(f'"{wanted.measure}" >= $low')
+        values["low"] = wanted.low
+    if wanted.measure and wanted.high is not None:
+        parts.append(f'"{wanted.measure}" <= $high')
+        values["high"] = wanted.high
     for number, word in enumerate(wanted.words.lower().split()):
         parts.append(f"contains(searched, $word{number})")
         values[f"word{number}"] = word
     return " AND ".join(parts), values
 
 
-def known(column: str) -> str:
-    """The name of a measurement; empty where there is none of this name."""
-    return column if column in {one.column for one in measurements()} else ""
-
-
 def page_query(wanted: Wanted) -> tuple[str, dict[str, Any]]:
     """SQL of the next page after the clip `wanted.after`, which need not be among the wanted any more."""
     where, values = condition(wanted)
-    column = known(wanted.sort)
     down = wanted.order == "down"
     missing = "'-inf'" if down else "'inf'"
-    key = f'coalesce("{column}"::DOUBLE, {missing}::DOUBLE)' if column else "place::DOUBLE"
+    key = f'coalesce("{wanted.sort}"::DOUBLE, {missing}::DOUBLE)' if wanted.sort else "place::DOUBLE"
     values["after"] = wanted.after
     later = "<" if down else ">"
     # Among equals by place, whatever the direction.

@@ -52,6 +52,7 @@ class Server:
         app.router.add_post("/verdicts", self._say)
         app.router.add_get("/verdicts.csv", self._export)
         app.router.add_get("/assets/{name}", self._asset)
+        app.router.add_get("/favicon.ico", _no_icon)
         app.router.add_get("/media/{kind}/{two}/{name}", lambda request: serve_media(self._session.files, request))
         return app
 
@@ -133,6 +134,10 @@ class Server:
         if name not in ASSETS:
             raise web.HTTPNotFound
         return web.Response(body=asset(name), content_type=ASSET_TYPES[name.rsplit(".", 1)[-1]])
+
+
+async def _no_icon(_: web.Request) -> web.Response:
+    return web.Response(status=204)
 
 
 async def _checked(work: Callable[[], T]) -> T:

@@ -1,5 +1,6 @@
 """A run under review: its newest commit, and everything that was said since."""
 
+import copy
 import tempfile
 import threading
 import time
@@ -30,7 +31,7 @@ class Session:
         self.files = files
         self.snapshot = Snapshot()
         self.config = CurateConfig()
-        self.relations: Relations
+        self._relations: Relations
         self._lock = threading.RLock()
         self._look_every_s = look_every_s
         self._looked = 0.0
@@ -42,8 +43,16 @@ class Session:
     def close(self) -> None:
         """Remove the tables made for the pages."""
         with self._lock:
-            self.relations.connection.close()
+            self._relations.connection.close()
             self._folder.cleanup()
+
+    @property
+    def relations(self) -> Relations:
+        """The tables, by a connection of the caller's own: one is for one thread."""
+        with self._lock:
+            own = copy.copy(self._relations)
+            own.connection = self._relations.connection.cursor()
+        return own
 
     def refresh(self) -> None:
         """Take in what others did, unless that was looked at just now."""
@@ -75,9 +84,7 @@ class Session:
 
     def query(self, sql: str, parameters: Any = None) -> list[dict[str, Any]]:
         """Rows by column name."""
-        with self._lock:
-            cursor = self.relations.connection.cursor()
-        with cursor:
+        with self.relations.connection as cursor:
             cursor.execute(sql, parameters)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -91,7 +98,7 @@ class Session:
             for verdict in new:
                 self._take(verdict, stands=False)
             if new:
-                create_standing(self.relations)
+                create_standing(self._relations)
         self._looked = time.monotonic()
 
     def _open(self, snapshot: Snapshot) -> None:
@@ -105,7 +112,7 @@ class Session:
         relations.connection.execute("DROP VIEW verdicts")
         relations.connection.execute("CREATE TABLE verdicts AS SELECT * FROM read_parquet(?)", [str(made)])
         create_standing(relations)
-        self.relations, self.snapshot = relations, snapshot
+        self._relations, self.snapshot = relations, snapshot
 
     def _take(self, verdict: Verdict, *, stands: bool = True) -> None:
         if verdict.id in self._rows:
@@ -114,7 +121,7 @@ class Session:
         self._rows[verdict.id] = row
         names = ", ".join(f'"{name}"' for name in row)
         marks = ", ".join("?" for _ in row)
-        with self.relations.connection.cursor() as cursor:
+        with self._relations.connection.cursor() as cursor:
             cursor.execute(f"INSERT INTO verdicts ({names}) VALUES ({marks})", list(row.values()))
         if stands:
-            create_standing(self.relations)
+            create_standing(self._relations)

@@ -5,6 +5,7 @@ const WAIT_MS = 150;
 const fields = Array.from(document.querySelectorAll(".slider"));
 const state = document.getElementById("state");
 const answer = document.getElementById("answer");
+const brief = document.getElementById("brief");
 const save = document.getElementById("save");
 let timer = 0;
 let asked = 0;
@@ -68,6 +69,8 @@ function show(found) {
     `${step.tier}: ${step.rule}`, step.passed, step.failed, step.unknown,
   ])));
   answer.replaceChildren(parts);
+  const changed = found.changes.reduce((sum, change) => sum + change.clips, 0);
+  brief.textContent = `kept: ${kept.sync} sync, ${kept.subject} subject alone; ${changed} clips change`;
 }
 
 async function ask() {
