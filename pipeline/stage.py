@@ -1,5 +1,6 @@
 """What a stage is given and what it gives back. Stages know nothing of Ray, of the store, or of one another."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,6 +101,14 @@ class ClipInputs(Protocol):
 
     def rows(self, table: str) -> list[Row]:
         """This clip's rows of a table upstream. Raises Unmeasurable where that measurement failed."""
+        ...
+
+    def frames(self) -> Iterator[tuple[int, FramesHWC]]:
+        """The clip's frames, RGB, in a decode of this stage's own: `humo status` counts it under the stage's name."""
+        ...
+
+    def boxes(self) -> dict[int, dict[int, tuple[float, float, float, float]]]:
+        """Track -> frame -> the face's box, in fractions of the frame."""
         ...
 
 

@@ -137,7 +137,7 @@ class MeasurePass:
             self._write(stage, outcomes[stage.name], settled[stage.name], task.paths)
 
     def _measure(self, stage: ClipStage, task: _Task, settled: _Settled) -> None:
-        inputs = Upstream(self._files, stage.name, task.paths)
+        inputs = Upstream(self._files, stage.name, task.paths, task.work)
         outcomes: list[tuple[Clip, Outcome, float]] = []
         for clip in task.clips:
             if clip.id in settled.clips:
