@@ -1,6 +1,6 @@
 """What a stage is given and what it gives back. Stages know nothing of Ray, of the store, or of one another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -105,6 +105,14 @@ class ClipInputs(Protocol):
 
     def picture(self, kind: str, sha256: str) -> FramesHWC:
         """A picture that a stage before stored: RGB uint8 (H, W, 3). Raises Unmeasurable where it does not decode."""
+        ...
+
+    def frames(self) -> Iterator[tuple[int, FramesHWC]]:
+        """The clip's frames, RGB, in a decode of this stage's own: `humo status` counts it under the stage's name."""
+        ...
+
+    def boxes(self) -> dict[int, dict[int, tuple[float, float, float, float]]]:
+        """Track -> frame -> the face's box, in fractions of the frame."""
         ...
 
 

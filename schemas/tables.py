@@ -88,7 +88,7 @@ _TABLES = [
     ),
     Table(
         name="clips",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             source_id=pa.string(),
@@ -111,6 +111,8 @@ _TABLES = [
             ),
             media_sha256=pa.string(),
             audio_sha256=pa.string(),
+            # Share of the clip's sound that the track did not have: gaps, a late start, an early end.
+            audio_missing=pa.float32(),
         ),
     ),
     Table(
@@ -228,7 +230,7 @@ _TABLES = [
     ),
     Table(
         name="speech",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             ratio=pa.float32(),
@@ -236,14 +238,27 @@ _TABLES = [
             snr_db=pa.float32(),
             spans_us=pa.list_(pa.list_(pa.int64(), 2)),
             longest_pause_s=pa.float32(),
+            # Shares of the clip's length: at full scale; under -60 dBFS; sound that is no speech, and how flat its
+            # spectrum is (0 a tone, 1 white noise).
+            clipping=pa.float32(),
+            silence=pa.float32(),
+            other=pa.float32(),
+            other_flatness=pa.float32(),
+            bandwidth_hz=pa.float32(),
             language=pa.string(),
+            language_probability=pa.float32(),
             text=pa.string(),
+            # JSON: [[word, start us, end us, score], ...], null where a word could not be aligned.
             word_times=pa.string(),
+            log_probability=pa.float32(),
+            no_speech=pa.float32(),
+            compression=pa.float32(),
+            repeats=pa.int32(),
         ),
     ),
     Table(
         name="sync",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             speaker_track=pa.int32(),
@@ -251,11 +266,17 @@ _TABLES = [
             confidence=pa.float32(),
             p_value=pa.float32(),
             voice_over=pa.bool_(),
+            # How far the offset differs between the halves of the clip; NULL where a half does not tell.
+            drift_frames=pa.int32(),
+            # Share of the speech during which the speaker's face is seen.
+            overlap=pa.float32(),
+            # The lowest p-value among the other faces; NULL where there is none.
+            next_p_value=pa.float32(),
         ),
     ),
     Table(
         name="sync_tracks",
-        version=1,
+        version=2,
         row="face track",
         columns=_fields(
             clip_id=pa.string(),
@@ -263,6 +284,9 @@ _TABLES = [
             offset_frames=pa.int32(),
             confidence=pa.float32(),
             p_value=pa.float32(),
+            drift_frames=pa.int32(),
+            overlap=pa.float32(),
+            mouth_motion=pa.float32(),
         ),
     ),
     Table(

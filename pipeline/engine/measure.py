@@ -140,7 +140,7 @@ class MeasurePass:
             self._write(stage, outcomes[stage.name], settled[stage.name], task.paths)
 
     def _measure(self, stage: ClipStage, task: _Task, settled: _Settled) -> None:
-        inputs = Upstream(self._files, stage.name, task.paths)
+        inputs = Upstream(self._files, stage.name, task.paths, task.work)
         outcomes: list[tuple[Clip, Outcome, float]] = []
         if isinstance(stage, BatchStage) and task.turn == self._together:
             self._write(stage, self._batch(stage, task, settled, inputs), settled, task.paths)
