@@ -130,12 +130,16 @@ _TABLES = [
     ),
     Table(
         name="duplicates",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             group=pa.string(),
             is_duplicate=pa.bool_(),
             duplicate_of=pa.string(),
+            # Which other run keeps it; NULL for a clip of this run.
+            duplicate_run=pa.string(),
+            # How much detail there is, by which the best copy is chosen.
+            worth=pa.float32(),
             distance=pa.float32(),
             # What a later run need not compare again: the copies found, how far each is, and a digest of the signature.
             copies=pa.list_(pa.string()),

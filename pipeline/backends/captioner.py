@@ -31,6 +31,15 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How a model writes."""
+
+    tokens: int
+    """Most new tokens of an answer."""
+    temperature: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reply:
     """What came back for a key: a text, or why there is none."""
 

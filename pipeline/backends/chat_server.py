@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.backends.captioner import Asked, Reply
+from pipeline.backends.captioner import Asked, Decoding, Reply
 from schemas.errors import UserError
 
 LONGEST_REPLY = 1 << 20
@@ -27,15 +27,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 JPEG_QUALITY = 90
 BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decoding:
-    """How a model writes."""
-
-    tokens: int
-    """Most new tokens of an answer."""
-    temperature: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.backends.captioner import Asked, Reply
-from pipeline.backends.chat_server import Decoding
+from pipeline.backends.captioner import Asked, Decoding, Reply
 from pipeline.weights.weight import Weight, hub_files, shards
 from schemas.errors import UserError
 

@@ -2,12 +2,14 @@
 
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import CurateConfig
 from pipeline.decide.decisions import decide
 from pipeline.decide.references import choose_references
 from pipeline.engine.fingerprint import fingerprints, input_digest
+from pipeline.engine.other_runs import clips_kept, other_runs
 from pipeline.engine.plan import Terms, lineages
 from pipeline.engine.rows import About, completed
 from pipeline.flow import DECISIONS, STAGE
@@ -27,6 +29,9 @@ from schemas.tables import TABLES
 
 OF_PEOPLE = ("identities", "candidates")
 """Set stages that follow from who is who."""
+
+FETCHED = 4096
+"""Rows held at a time."""
 
 
 def set_parts(stage: str, relations: Relations, config: CurateConfig) -> dict[str, str]:
@@ -48,6 +53,8 @@ def set_parts(stage: str, relations: Relations, config: CurateConfig) -> dict[st
     if stage == "identities":
         # Who is who by hand; other verdicts change no identity.
         upstream += [edited] if (edited := edits_digest(edits(relations))) else []
+    if stage == "duplicates":
+        upstream += [run.snapshot.sets["decisions"] for run in other_runs(config.duplicates.against)]
     digest = input_digest(*upstream)
     return {table: part_path(table, fingerprint, digest) for table in STAGE[stage].tables}
 
@@ -95,8 +102,11 @@ def run_set(stage: str, files: Files, snapshot: Snapshot, config: CurateConfig) 
 
 def follow_verdicts(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
     """The snapshot with all verdicts in their table, and what stands on them: people, references, decisions."""
-    snapshot = folded(files, snapshot)
-    for stage in (*OF_PEOPLE, *DECISIONS):
+    before, snapshot = snapshot, folded(files, snapshot)
+    was, now = (edits_digest(edits(Relations(files, one))) for one in (before, snapshot))
+    for stage in OF_PEOPLE if was != now else ():
+        snapshot = run_set(stage, files, snapshot, config)
+    for stage in DECISIONS:
         snapshot = run_set(stage, files, snapshot, config)
     return snapshot
 
@@ -173,10 +183,30 @@ def _before(stage: str, relations: Relations, fingerprint: str) -> list[Row]:
     return [row for part in relations.batches(stage) for row in part.select(names).to_pylist()]
 
 
+def _signatures(relations: Relations) -> Iterator[Row]:
+    """What copies are told by, of every clip, sorted by id."""
+    rows = relations.connection.execute(
+        """SELECT id, quality.status, signature, sharpness, width, height
+           FROM quality JOIN (SELECT id, width, height FROM clips) USING (id) ORDER BY id"""
+    )
+    while some := rows.fetchmany(FETCHED):
+        for id_, status, signature, sharpness, width, height in some:
+            yield {
+                "id": id_,
+                "status": status,
+                "signature": signature,
+                "sharpness": sharpness,
+                "width": width,
+                "height": height,
+            }
+
+
 def _find(stage: str, relations: Relations, config: CurateConfig, folder: Path, before: list[Row]) -> SetRows:
     if stage == "duplicates":
-        rows = relations.arrow("quality").to_pylist()
-        return duplicates.find_duplicates(rows, config.duplicates, before=before)
+        elsewhere = clips_kept(other_runs(config.duplicates.against), fingerprints(config)["quality"])
+        return duplicates.find_duplicates(
+            _signatures(relations), config.duplicates, folder=folder, before=before, elsewhere=elsewhere
+        )
     tracks = (part for part in relations.batches("tracks") if len(part))
     if stage == "identities":
         descriptor = config.faces.descriptor

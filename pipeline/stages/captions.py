@@ -3,20 +3,23 @@
 import json
 import os
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.backends import caption_prompt
 from pipeline.backends.caption_agreement import contradictions
-from pipeline.backends.captioner import Asked, Captioner, Described, describe
-from pipeline.backends.chat_server import Decoding, ServerCaptioner, ServerOptions
+from pipeline.backends.captioner import Asked, Captioner, Decoding, Described, describe
 from pipeline.backends.measured_caption import measured_caption
 from pipeline.stage import Clip, ClipInputs, ClipStage, Inapplicable, Measured, Row, Unmeasurable
 from pipeline.stages.frames import spacing_s, unstacked
 from pipeline.weights.locate import Weights
 from schemas.configuration import Configuration
 from schemas.errors import UserError
+
+if TYPE_CHECKING:
+    # Every command reads the configuration, and few ask a server.
+    from pipeline.backends.chat_server import ServerCaptioner
 
 VERSION = 2
 
@@ -81,7 +84,9 @@ def check_captions(config: CaptionsConfig) -> None:
         _server(config.server, Decoding(tokens=config.tokens, temperature=config.temperature)).check()
 
 
-def _server(config: ServerConfig, decoding: Decoding) -> ServerCaptioner:
+def _server(config: ServerConfig, decoding: Decoding) -> "ServerCaptioner":
+    from pipeline.backends.chat_server import ServerCaptioner, ServerOptions
+
     if config.url is None or config.model is None:
         raise UserError("captions.backend=server: set captions.server.url and captions.server.model")
     options = ServerOptions(key=os.environ.get(KEY) or None, **config.model_dump())

@@ -30,7 +30,7 @@ from pipeline.stage import Measured, Row, Source, Unmeasurable
 from pipeline.weights.locate import Weights
 from schemas.configuration import Configuration
 
-VERSION = 1
+VERSION = 2
 
 BACKEND = f"{scenedetect_cuts.BACKEND}, {pyav_decode.BACKEND}"
 
@@ -64,7 +64,7 @@ class ShotsConfig(Configuration):
         default=0.15, gt=0, lt=1, description="Greatest distance of a dissolve's pictures from the mix of its two ends"
     )
     likeness: float = Field(
-        default=0.55, gt=0, lt=1, description="Greatest correlation between the two ends; above it is one shot moving"
+        default=0.5, gt=0, lt=1, description="Greatest correlation between the two ends; above it is one shot moving"
     )
     longest_gap_s: float = Field(default=0.5, gt=0, description="A longer stretch without a new picture ends the shot")
     damaged: float = Field(

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.backends import chat_server
 from pipeline.backends.caption_prompt import tag
-from pipeline.backends.captioner import Asked, Reply, describe
-from pipeline.backends.chat_server import Decoding, ServerCaptioner, ServerOptions
+from pipeline.backends.captioner import Asked, Decoding, Reply, describe
+from pipeline.backends.chat_server import ServerCaptioner, ServerOptions
 from schemas.errors import UserError
 from tests.pipeline.chat_loopback import COLOURS, MODEL, Loopback, caption, loopback
 

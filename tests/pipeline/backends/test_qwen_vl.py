@@ -6,8 +6,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from pipeline.backends.captioner import Asked, describe
-from pipeline.backends.chat_server import Decoding
+from pipeline.backends.captioner import Asked, Decoding, describe
 from pipeline.backends.qwen_vl import QwenCaptioner
 from schemas.errors import UserError
 from tests.pipeline import tiny_models
