@@ -229,12 +229,14 @@ _TABLES = [
     ),
     Table(
         name="references",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             count=pa.int32(),
             speaker_count=pa.int32(),
             best_similarity=pa.float32(),
+            # Least cosine of the caption and a chosen picture; NULL where looks are not measured.
+            caption_similarity=pa.float32(),
             chosen=pa.list_(pa.string()),
             speaker_chosen=pa.list_(pa.string()),
         ),

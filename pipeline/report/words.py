@@ -139,6 +139,7 @@ TOPICS = (
             Measure(column="count", label="Usable, of anybody seen", say=str),
             Measure(column="speaker_count", label="Usable, of the speaker", say=str, optional=True),
             Measure(column="best_similarity", label="Best similarity (1 same picture)", say=_fixed(2), optional=True),
+            Measure(column="caption_similarity", label="Caption against pictures", say=_fixed(3), optional=True),
         ),
     ),
     Topic(
