@@ -76,6 +76,20 @@ def find_offset(mouth_f: NDArray[np.floating], waveform_s: NDArray[np.float32], 
     )
 
 
+def correlation_in_step(mouth_f: NDArray[np.floating], waveform_s: NDArray[np.float32]) -> float | str:
+    """Correlation, -1 to 1, of a mouth with a voice as they are, without looking for an offset; or why there is none.
+
+    Args: as `find_offset`.
+    """
+    if len(waveform_s) != len(mouth_f) * SAMPLES_PER_FRAME:
+        raise ValueError(f"{len(mouth_f)} frames need {len(mouth_f) * SAMPLES_PER_FRAME} samples")
+    cause = _unmeasurable(mouth_f, waveform_s)
+    if cause:
+        return cause
+    mouth, voice = _without_trend(_filled(mouth_f)), _without_trend(_vowel_level(waveform_s))
+    return float(_correlations(mouth, voice[None])[0, SEARCH_FRAMES])
+
+
 def _unmeasurable(mouth_f: NDArray[np.floating], waveform_s: NDArray[np.float32]) -> str | None:
     """Why no offset can be searched, or None where it can."""
     if len(mouth_f) < FEWEST_FRAMES:
