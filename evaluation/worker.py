@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.cases.benchmark import Case, located, seed_of, sha256
-from evaluation.clip import BrokenVideo, FindFace, read_clip
+from evaluation.clip import BrokenVideo, Faces, read_clip
 from evaluation.config import EvaluationConfig
 from evaluation.folder import Row, read_row, write_row
 from evaluation.materials import Materials, read_materials
@@ -78,10 +78,10 @@ class Worker:
         make_video(self._pipeline, request, video, guidance=None, mark=True)
 
     def _measure(self, case: Case, video: Path, digest: str | None) -> Row:
-        metrics, find_faces = self._measures
+        metrics, faces = self._measures
         given = read_materials(case, self._assignment.cases)
         try:
-            clip = read_clip(video, find_faces)
+            clip = read_clip(video, faces)
         except BrokenVideo as error:
             return failed(case, str(error), digest)
         values: dict[str, float | None] = {}
@@ -103,7 +103,7 @@ class Worker:
         )
 
     @cached_property
-    def _measures(self) -> tuple[list[Metric], FindFace]:
+    def _measures(self) -> tuple[list[Metric], Faces]:
         return build(self._assignment.config)
 
     @cached_property

@@ -70,7 +70,7 @@ def find_leaks(cases: Sequence[Origin], trained: Iterable[Origin], *, same_run: 
                 continue
             apart = distance(case.signature, sample.signature)
             if apart < NEAR_DUPLICATE:
-                note("near-duplicate", case, sample, f"its pictures and movements ({apart:.3f} apart)")
+                note("near-duplicate", case, sample, f"its pictures and movements ({max(apart, 0.0):.3f} apart)")
     return sorted(found.values(), key=lambda leak: (KINDS.index(leak.kind), leak.case))
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.clip import GeneratedClip, enlarge, largest_face
+from evaluation.clip import GeneratedClip, enlarge, to_gray
 from evaluation.materials import Materials
 from evaluation.metrics.metric import About, NotMeasured
 from pipeline.backends.face_detector import Box
@@ -64,11 +64,11 @@ class CopyPaste:
         values: list[tuple[float, float]] = []
         causes: list[str] = []
         for image in given.references:
-            face = largest_face(image, clip.find_faces)
+            face = clip.finder.largest(image)
             if face is None:
                 causes.append("no face is found on the references")
                 continue
-            gray = cv2.cvtColor(enlarge(image), cv2.COLOR_RGB2GRAY).astype(np.float32)
+            gray = to_gray(enlarge(image)).astype(np.float32)
             for index in clip.spread(LOOKED_AT):
                 found = compare(clip.gray_thw[index].astype(np.float32), gray, face.box)
                 if found is None:

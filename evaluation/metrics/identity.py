@@ -3,17 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.clip import GeneratedClip, enlarge, largest_face
+from evaluation.clip import GeneratedClip, enlarge, to_gray
 from evaluation.materials import Materials
 from evaluation.metrics.metric import About, NotMeasured
 from pipeline.backends.face_descriptor import FaceDescriptor
 
 EVERY = 4
-"""Frames from one comparison to the next."""
+"""Looks from one comparison to the next."""
 
 
 class Identity:
@@ -61,22 +60,22 @@ class Identity:
         wanted = [vector for image in given.references if (vector := self._reference(image, clip)) is not None]
         if not wanted:
             raise NotMeasured("no face is found on the references")
-        looked = range(0, len(clip.frames_thwc), EVERY)
-        seen = [(index, face) for index in looked if (face := clip.faces[index]) is not None]
+        looked = clip.faces.largest
+        seen = [(index, face) for index, face in looked.items() if face is not None]
         values: dict[str, float | NotMeasured] = {"face_seen": len(seen) / len(looked)}
         if not seen:
             cause = NotMeasured("no face is found in the video")
             return {**values, "identity": cause, "identity_worst": cause}
         nearest = []
-        for index, face in seen:
+        # The first and the last look are among them, whatever the step.
+        for index, face in [*seen[::EVERY], seen[-1]]:
             found = self._descriptor.describe(enlarge(clip.frames_thwc[index]), enlarge(clip.gray_thw[index]), face)
             nearest.append(max(float(found @ one) for one in wanted))
         return {**values, "identity": float(np.mean(nearest)), "identity_worst": min(nearest)}
 
     def _reference(self, image_hwc: NDArray[np.uint8], clip: GeneratedClip) -> NDArray[np.float32] | None:
-        face = largest_face(image_hwc, clip.find_faces)
+        face = clip.finder.largest(image_hwc)
         if face is None:
             return None
         enlarged = enlarge(image_hwc)
-        gray = cv2.cvtColor(enlarged, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
-        return self._descriptor.describe(enlarged, gray, face)
+        return self._descriptor.describe(enlarged, to_gray(enlarged), face)

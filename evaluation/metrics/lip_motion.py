@@ -4,10 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from evaluation.clip import GeneratedClip, enlarge
+from evaluation.clip import GeneratedClip
 from evaluation.materials import Materials
 from evaluation.metrics.metric import About, NotMeasured
-from pipeline.backends.mouth_motion import MouthMotion
 from pipeline.backends.mouth_sync import correlation_in_step, find_offset
 from schemas.sample import FPS, SAMPLE_RATE
 
@@ -45,14 +44,10 @@ class LipMotion:
         """See `about`. Videos of other frame rates are read at 25 a second, each moment's nearest frame."""
         if given.speech_s is None:
             raise NotMeasured("the case has no speech")
-        motion = MouthMotion()
-        openness = [
-            motion.add(enlarge(gray), None if face is None else face.box)
-            for gray, face in zip(clip.gray_thw, clip.faces, strict=True)
-        ]
+        openness = clip.faces.mouth_t
         moments = np.arange(round(len(openness) * FPS / clip.fps))
         at = np.minimum((moments * clip.fps / FPS).round().astype(int), len(openness) - 1)
-        mouth_f = np.array(openness)[at]
+        mouth_f = openness[at]
         waveform_s = fitted(given.speech_s, len(mouth_f))
         together = correlation_in_step(mouth_f, waveform_s)
         if isinstance(together, str):

@@ -6,7 +6,7 @@ from typing import Any
 
 from evaluation.backends.judge import ServerJudge
 from evaluation.backends.looks import ClipFolder, DinoFolder
-from evaluation.clip import FindFace
+from evaluation.clip import Faces
 from evaluation.config import EvaluationConfig
 from evaluation.metrics.copy_paste import CopyPaste
 from evaluation.metrics.identity import Identity
@@ -17,6 +17,7 @@ from evaluation.metrics.metric import About, Metric, Missing
 from evaluation.metrics.motion import Flicker, Motion
 from evaluation.metrics.sharpness import Sharpness
 from evaluation.metrics.sync import about_sync
+from pipeline.backends.face_follower import Pace
 from pipeline.stages.faces import FacesStage
 
 KEY_VARIABLE = "HUMO_JUDGE_KEY"
@@ -24,7 +25,7 @@ FACE_LICENCES = {"classical": "Apache-2.0", "sface": "Apache-2.0"}
 """Of descriptors' weights, or code; others are for the user to look up."""
 
 
-def build(config: EvaluationConfig) -> tuple[list[Metric], FindFace]:
+def build(config: EvaluationConfig) -> tuple[list[Metric], Faces]:
     """Load what the configuration names. Raises UserError for weights that are not what they should be."""
     stage = FacesStage(config.faces)
     stage.check()
@@ -52,7 +53,10 @@ def build(config: EvaluationConfig) -> tuple[list[Metric], FindFace]:
         CopyPaste(),
         _judge(config),
     ]
-    return metrics, stage.detector.find
+    pace = Pace(
+        look_every=config.faces.look_every, scan_every=config.faces.scan_every, longest_gap=config.faces.longest_gap
+    )
+    return metrics, Faces(stage.detector, pace)
 
 
 IMAGE_QUALITY = About(
