@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -42,18 +42,24 @@ def application(page: Path, token: str) -> web.Application:
     served = {path.name for path in page.iterdir() if path.suffix in (".html", ".css", ".js")}
 
     @web.middleware
-    async def guarded(request: web.Request, handler: Callable[..., object]) -> web.StreamResponse:
+    async def guarded(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         given = request.query.get("token") or request.cookies.get(COOKIE, "")
         host = (request.host or "").rpartition(":")[0] or request.host
         # A page of another site that a name of its own leads here (DNS rebinding) comes under that name.
         if host not in (HOST, "localhost") or not hmac.compare_digest(given.encode(), token.encode()):
             return web.Response(status=403, text="open the address that `humo vote` printed", headers=HEADERS)
-        response: web.StreamResponse = await handler(request)  # type: ignore[misc]
+        try:
+            response: web.StreamResponse = await handler(request)
+        except web.HTTPException as error:
+            error.headers.update(HEADERS)
+            raise
         response.headers.update(HEADERS)
         return response
 
     async def first(request: web.Request) -> web.StreamResponse:
-        response = web.HTTPFound("/blind.html")
+        response = web.Response(status=302, headers={"Location": "/blind.html"})
         response.set_cookie(COOKIE, token, httponly=True, samesite="Strict")
         return response
 

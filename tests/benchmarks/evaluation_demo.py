@@ -19,7 +19,7 @@ from schemas.command_line import run
 from training.config import TrainingConfig, load_config
 from training.trainer import train
 
-CASES = 12
+CASES, STEPS = 12, 8
 SECOND_FILM = 1
 """Its seed."""
 
@@ -60,7 +60,17 @@ def main() -> None:
     if not (cases / "cases.json").exists():
         humo("cases", manifest, "--out", cases, "--limit", CASES, *checked)
     for name in configurations():
-        humo("evaluate", "--model", out / "trained" / name / "model", "--cases", cases, "--out", out / "eval" / name)
+        humo(
+            "evaluate",
+            "--model",
+            out / "trained" / name / "model",
+            "--cases",
+            cases,
+            "--out",
+            out / "eval" / name,
+            "--steps",
+            STEPS,
+        )
     named = [f"{name}={out / 'eval' / name}" for name in configurations()]
     humo("compare", *named, "--out", out / "page")
 
