@@ -88,7 +88,7 @@ _TABLES = [
     ),
     Table(
         name="clips",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             source_id=pa.string(),
@@ -111,6 +111,8 @@ _TABLES = [
             ),
             media_sha256=pa.string(),
             audio_sha256=pa.string(),
+            # Share of the clip's sound that the track did not have: gaps, a late start, an early end.
+            audio_missing=pa.float32(),
         ),
     ),
     Table(
@@ -130,12 +132,16 @@ _TABLES = [
     ),
     Table(
         name="duplicates",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             group=pa.string(),
             is_duplicate=pa.bool_(),
             duplicate_of=pa.string(),
+            # Which other run keeps it; NULL for a clip of this run.
+            duplicate_run=pa.string(),
+            # How much detail there is, by which the best copy is chosen.
+            worth=pa.float32(),
             distance=pa.float32(),
             # What a later run need not compare again: the copies found, how far each is, and a digest of the signature.
             copies=pa.list_(pa.string()),
@@ -174,7 +180,7 @@ _TABLES = [
     ),
     Table(
         name="identities",
-        version=1,
+        version=2,
         row="track",
         columns=_fields(
             clip_id=pa.string(),
@@ -183,6 +189,8 @@ _TABLES = [
             # Tracks that are alike, directly or by way of others, and a digest of what was looked at of this one.
             component=pa.string(),
             seen=pa.string(),
+            # The identity as it was computed, where people say otherwise.
+            clustered=pa.string(),
         ),
     ),
     Table(
@@ -222,7 +230,7 @@ _TABLES = [
     ),
     Table(
         name="speech",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             ratio=pa.float32(),
@@ -230,14 +238,27 @@ _TABLES = [
             snr_db=pa.float32(),
             spans_us=pa.list_(pa.list_(pa.int64(), 2)),
             longest_pause_s=pa.float32(),
+            # Shares of the clip's length: at full scale; under -60 dBFS; sound that is no speech, and how flat its
+            # spectrum is (0 a tone, 1 white noise).
+            clipping=pa.float32(),
+            silence=pa.float32(),
+            other=pa.float32(),
+            other_flatness=pa.float32(),
+            bandwidth_hz=pa.float32(),
             language=pa.string(),
+            language_probability=pa.float32(),
             text=pa.string(),
+            # JSON: [[word, start us, end us, score], ...], null where a word could not be aligned.
             word_times=pa.string(),
+            log_probability=pa.float32(),
+            no_speech=pa.float32(),
+            compression=pa.float32(),
+            repeats=pa.int32(),
         ),
     ),
     Table(
         name="sync",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             speaker_track=pa.int32(),
@@ -245,11 +266,17 @@ _TABLES = [
             confidence=pa.float32(),
             p_value=pa.float32(),
             voice_over=pa.bool_(),
+            # How far the offset differs between the halves of the clip; NULL where a half does not tell.
+            drift_frames=pa.int32(),
+            # Share of the speech during which the speaker's face is seen.
+            overlap=pa.float32(),
+            # The lowest p-value among the other faces; NULL where there is none.
+            next_p_value=pa.float32(),
         ),
     ),
     Table(
         name="sync_tracks",
-        version=1,
+        version=2,
         row="face track",
         columns=_fields(
             clip_id=pa.string(),
@@ -257,17 +284,55 @@ _TABLES = [
             offset_frames=pa.int32(),
             confidence=pa.float32(),
             p_value=pa.float32(),
+            drift_frames=pa.int32(),
+            overlap=pa.float32(),
+            mouth_motion=pa.float32(),
         ),
     ),
     Table(
         name="captions",
+        version=2,
+        row="clip",
+        columns=_fields(
+            text=pa.string(),
+            text_short=pa.string(),
+            word_count=pa.int32(),
+            language=pa.string(),
+            # How often the caption speaks against what was measured, and in which words; see `caption_agreement`.
+            contradictions=pa.int32(),
+            contradiction=pa.string(),
+            # The prompt's version, and the frames and decoding options as JSON; NULL where no model was asked.
+            prompt=pa.string(),
+            asked=pa.string(),
+        ),
+    ),
+    # Frames that models look at, sampled while the clip was decoded: one JPEG of them all, one below the other.
+    Table(
+        name="frames",
         version=1,
         row="clip",
-        columns=_fields(text=pa.string(), text_short=pa.string(), word_count=pa.int32(), language=pa.string()),
+        columns=_fields(indices=pa.list_(pa.int32()), width=pa.int32(), height=pa.int32(), frames_sha256=pa.string()),
+    ),
+    Table(
+        name="looks",
+        version=1,
+        row="clip",
+        columns=_fields(
+            aesthetic=pa.float32(),
+            caption_similarity=pa.float32(),
+            embedding=pa.list_(pa.float32()),
+            caption_embedding=pa.list_(pa.float32()),
+        ),
+    ),
+    Table(
+        name="look_tracks",
+        version=1,
+        row="face track",
+        columns=_fields(clip_id=pa.string(), track=pa.int32(), embedding=pa.list_(pa.float32())),
     ),
     Table(
         name="decisions",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             tier=pa.string(),
@@ -276,13 +341,36 @@ _TABLES = [
             component=pa.string(),
             failed_rules=pa.list_(RULE),
             unknown_rules=pa.list_(RULE),
+            # Rules that it did not pass, and that a reviewer's verdict set aside.
+            overruled=pa.list_(RULE),
+        ),
+    ),
+    # What people said, one row each time; `pipeline.verdicts` tells which of it stands.
+    Table(
+        name="verdicts",
+        version=1,
+        row="verdict",
+        columns=_fields(
+            at_us=pa.int64(),
+            kind=pa.string(),
+            reviewer=pa.string(),
+            note=pa.string(),
+            clip_id=pa.string(),
+            media_sha256=pa.string(),
+            caption=pa.string(),
+            reference=pa.string(),
+            undoes=pa.string(),
+            audit=pa.string(),
+            tracks=pa.list_(pa.string()),
+            seen=pa.list_(pa.string()),
+            details=pa.string(),
         ),
     ),
 ]
 
 TABLES: dict[str, Table] = {table.name: table for table in _TABLES}
 
-CLIP_TABLES = ("quality", "duplicates", "faces", "references", "speech", "sync", "captions")
+CLIP_TABLES = ("quality", "duplicates", "faces", "references", "speech", "sync", "captions", "looks")
 """Tables with exactly one row for every clip: what a rule may speak of."""
 
 

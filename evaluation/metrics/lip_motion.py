@@ -1,4 +1,4 @@
-"""Do the lips move with the speech? Openness of the mouth against loudness of the vowels, without a learned model."""
+"""Do the lips move with the speech? Openness of the mouth against loudness, without a learned model."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ class LipMotion:
                 title="Lip motion",
                 unit="correlation, -1 to 1",
                 better="higher",
-                backend="mouth openness against vowel loudness",
+                backend="mouth openness against loudness",
                 weights=None,
                 licence="Apache-2.0",
                 says="correlation of the mouth's openness with the speech that the video was made from",
@@ -33,7 +33,7 @@ class LipMotion:
                 title="Lip offset",
                 unit="frames of 40 ms",
                 better="lower",
-                backend="mouth openness against vowel loudness",
+                backend="mouth openness against loudness",
                 weights=None,
                 licence="Apache-2.0",
                 says="how far the offset of the highest correlation lies from 0, within 15 frames",

@@ -21,8 +21,12 @@ from pipeline.backends.face_follower import Pace
 from pipeline.stages.faces import FacesStage
 
 KEY_VARIABLE = "HUMO_JUDGE_KEY"
-FACE_LICENCES = {"classical": "Apache-2.0", "sface": "Apache-2.0"}
-"""Of descriptors' weights, or code; others are for the user to look up."""
+FACE_LICENCES = {
+    "classical": "Apache-2.0",
+    "sface": "Apache-2.0",
+    "arcface": "insightface models: non-commercial research",
+}
+"""Of the descriptors' weights, or code."""
 
 
 def build(config: EvaluationConfig) -> tuple[list[Metric], Faces]:
@@ -34,7 +38,7 @@ def build(config: EvaluationConfig) -> tuple[list[Metric], Faces]:
         stage.descriptor,
         backend=stage.backend,
         weights=None if name == "classical" else stage.descriptor.name,
-        licence=FACE_LICENCES.get(name, "as the model's"),
+        licence=FACE_LICENCES[name],
     )
     metrics: list[Metric] = [
         identity,

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiohttp import web
+from playwright.sync_api import Browser, Page
 
 from evaluation.folder import read_evaluation
 from evaluation.page.serve import application
@@ -18,10 +19,10 @@ from evaluation.page.write import write_page
 from evaluation.summary import compare
 from humo.video import AUDIO_RATE, write_video
 from schemas.command_line import run
+from tests.pipeline.review.browser import browser  # noqa: F401
 
 TOKEN = "a-token-of-the-test"
 FRAME_S = 1 / 25
-CHROMIUM = os.environ.get("HUMO_CHROMIUM", "/usr/bin/chromium")
 
 
 def long_video(path: Path, level: int) -> None:
@@ -66,10 +67,12 @@ def served(page: Path) -> Iterator[str]:
     ready, address = threading.Event(), []
 
     async def begin() -> web.AppRunner:
-        runner = web.AppRunner(application(page, TOKEN))
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        runner = web.AppRunner(application(page, TOKEN, port))
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        address.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        await web.SockSite(runner, listening).start()
+        address.append(f"http://127.0.0.1:{port}")
         ready.set()
         return runner
 
@@ -89,24 +92,18 @@ def served(page: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def browser_page(served: str) -> Iterator[object]:
-    """A page of a real Chromium; skips aloud where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright to run the browser's tests")
-    if not Path(CHROMIUM).is_file():
-        pytest.skip(f"no Chromium at {CHROMIUM}: set HUMO_CHROMIUM")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page()
-        opened.set_default_timeout(90_000)
-        errors: list[str] = []
-        opened.on("pageerror", lambda error: errors.append(str(error)))
-        opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        yield opened
-        assert errors == []
-        browser.close()
+def browser_page(browser: Browser) -> Iterator[Page]:
+    """A page of a real Chromium, on which nothing may go wrong unseen."""
+    opened = browser.new_page()
+    opened.set_default_timeout(90_000)
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    yield opened
+    assert errors == []
+    opened.close()
 
 
-STANDS = "() => [...document.querySelectorAll('.case:not([hidden]) video')].map((v) => v.currentTime)"
 APART = """async (article) => {
   const videos = [...document.querySelector(article).querySelectorAll('video')];
   const apart = [];
@@ -119,65 +116,61 @@ APART = """async (article) => {
 }"""
 
 
-def test_cases_play_in_step_within_a_frame_and_with_one_sound(browser_page: object, served: str) -> None:
+def test_cases_play_in_step_within_a_frame_and_with_one_sound(browser_page: Page, served: str) -> None:
     opened = browser_page
-    opened.goto(f"{served}/?token={TOKEN}")  # type: ignore[attr-defined]
-    opened.goto(f"{served}/index.html")  # type: ignore[attr-defined]
-    opened.click("#case-1 .play")  # type: ignore[attr-defined]
-    opened.wait_for_function("document.querySelector('#case-1 video').currentTime > 0.3")  # type: ignore[attr-defined]
-    apart, reached = opened.evaluate(APART, "#case-1")  # type: ignore[attr-defined]
+    opened.goto(f"{served}/?token={TOKEN}")
+    opened.goto(f"{served}/index.html")
+    opened.click("#case-1 .play")
+    opened.wait_for_function("document.querySelector('#case-1 video').currentTime > 0.3")
+    apart, reached = opened.evaluate(APART, "#case-1")
     assert len(apart) > 10
     assert reached > 0.6
     # A browser that is short of time may lag for a moment; the second half of what was seen is in step.
     later = sorted(apart[len(apart) // 2 :])
     assert later[int(0.9 * len(later))] < FRAME_S, apart
     heard = "() => [...document.querySelectorAll('#case-1 video')].map((v) => !v.muted)"
-    assert opened.evaluate(heard) == [True, False]  # type: ignore[attr-defined]
-    opened.keyboard.press("2")  # type: ignore[attr-defined]
-    assert opened.evaluate(heard) == [False, True]  # type: ignore[attr-defined]
-    opened.keyboard.press(" ")  # type: ignore[attr-defined]
-    opened.wait_for_function("document.querySelector('#case-1 video').paused")  # type: ignore[attr-defined]
-    opened.keyboard.press(".")  # type: ignore[attr-defined]
-    opened.wait_for_function(  # type: ignore[attr-defined]
-        "[...document.querySelectorAll('#case-1 video')].every((v) => !v.seeking)"
-    )
-    times = opened.evaluate(  # type: ignore[attr-defined]
+    assert opened.evaluate(heard) == [True, False]
+    opened.keyboard.press("2")
+    assert opened.evaluate(heard) == [False, True]
+    opened.keyboard.press(" ")
+    opened.wait_for_function("document.querySelector('#case-1 video').paused")
+    opened.keyboard.press(".")
+    opened.wait_for_function("[...document.querySelectorAll('#case-1 video')].every((v) => !v.seeking)")
+    times = opened.evaluate(
         "() => [...document.querySelectorAll('#case-1 video')].map((v) => Math.floor(v.currentTime / 0.04))"
     )
     assert len(set(times)) == 1
-    assert "<img src=x" in opened.inner_text("#case-1 .text")  # type: ignore[attr-defined]
+    assert "<img src=x" in opened.inner_text("#case-1 .text")
 
 
 def test_votes_by_keyboard_are_saved_blind_and_taken_up_after_a_reload(
-    browser_page: object, served: str, page: Path
+    browser_page: Page, served: str, page: Path
 ) -> None:
     opened = browser_page
-    opened.goto(f"{served}/?token={TOKEN}")  # type: ignore[attr-defined]
-    content = opened.content()  # type: ignore[attr-defined]
+    opened.goto(f"{served}/?token={TOKEN}")
+    content = opened.content()
     assert "plain" not in content
     assert "tuned" not in content
     _, pairs = read_pairs(page)
 
     def shown() -> str:
-        return str(opened.get_attribute(".pair:not([hidden])", "data-pair"))  # type: ignore[attr-defined]
+        return str(opened.get_attribute(".pair:not([hidden])", "data-pair"))
 
     def saved(count: int) -> None:
-        opened.wait_for_function(  # type: ignore[attr-defined]
-            f"document.getElementById('progress').textContent.startsWith('{count} of 3')"
-        )
+        opened.wait_for_function(f"document.getElementById('progress').textContent.startsWith('{count} of 3')")
 
     saved(0)
     wanted = {}
     for count, key, choice in ((1, "ArrowLeft", "left"), (2, "ArrowDown", "tie")):
         wanted[shown()] = choice
-        opened.keyboard.press(key)  # type: ignore[attr-defined]
+        opened.keyboard.press(key)
         saved(count)
-    opened.reload()  # type: ignore[attr-defined]
+    opened.reload()
     saved(2)
     wanted[shown()] = "right"
-    opened.keyboard.press("ArrowRight")  # type: ignore[attr-defined]
+    opened.keyboard.press("ArrowRight")
     saved(3)
-    opened.wait_for_selector("#done", state="visible")  # type: ignore[attr-defined]
+    opened.wait_for_selector("#done", state="visible")
     assert set(wanted) == {pair.id for pair in pairs}
     assert {pair: choice for (_, pair), choice in read_votes(page).items()} == wanted
 
@@ -191,7 +184,8 @@ def test_only_who_has_the_token_is_served_and_never_who_is_who(served: str, page
     async def ask() -> dict[str, int]:
         found: dict[str, int] = {}
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-            cookie = {"Cookie": f"humo_vote={TOKEN}"}
+            port = served.rpartition(":")[2]
+            cookie = {"Cookie": f"humo_{port}={TOKEN}", "Origin": served}
 
             async def get(name: str, path: str, **given: object) -> None:
                 async with session.get(served + path, allow_redirects=False, **given) as answer:  # type: ignore[arg-type]
@@ -210,6 +204,7 @@ def test_only_who_has_the_token_is_served_and_never_who_is_who(served: str, page
             await get("who is who", "/pairs.json", headers=cookie)
             await get("votes file", "/votes.jsonl", headers=cookie)
             await get("above", "/media/..%2fpairs.json", headers=cookie)
+            await post("other site", json.dumps(good).encode(), headers={"Origin": "http://evil.example"})
             await post("form", json.dumps(good).encode(), kind="text/plain")
             await post("no json", b"{")
             await post("unknown pair", json.dumps({**good, "pair": "x"}).encode())
@@ -226,7 +221,8 @@ def test_only_who_has_the_token_is_served_and_never_who_is_who(served: str, page
         "who is who": 404,
         "votes file": 404,
         "above": 404,
-        "form": 415,
+        "other site": 403,
+        "form": 403,
         "no json": 400,
         "unknown pair": 400,
         "unknown choice": 400,
