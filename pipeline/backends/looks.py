@@ -48,7 +48,7 @@ def looks_of(png: bytes, shown: Box, face: Box) -> Looks:
     beside = np.abs(x - middle)
     clothes = (y > chin + BELOW_CHIN * tall) & (beside < CLOTHES_SIDE * tall)
     behind = (y < chin) & (beside > BACKGROUND_SIDE * tall)
-    lab = cv2.cvtColor(picture, cv2.COLOR_BGR2LAB)
+    lab = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2LAB), dtype=np.uint8)
     # Colours of people and rooms fill little more than the middle of the a and b axes.
     lab[..., 1:] = np.clip(lab[..., 1:], 80, 175)
     return Looks(background=_colours(lab, behind), clothing=_colours(lab, clothes))

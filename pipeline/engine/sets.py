@@ -22,7 +22,13 @@ from pipeline.store.files import Files
 from pipeline.store.parts import part_path, to_arrow, write_table
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot
+from pipeline.verdicts.fold import all_verdicts, as_table_rows, folded
+from pipeline.verdicts.people import as_clustered, by_hand, edits, edits_digest
+from pipeline.verdicts.standing import bad_references_digest
 from schemas.tables import TABLES
+
+OF_PEOPLE = ("identities", "candidates")
+"""Set stages that follow from who is who."""
 
 FETCHED = 4096
 """Rows held at a time."""
@@ -39,8 +45,14 @@ def set_parts(stage: str, relations: Relations, config: CurateConfig) -> dict[st
         if STAGE[need].per == "set"
         for table in STAGE[need].tables
     ]
+    if stage == "references":
+        upstream += [bad] if (bad := bad_references_digest(relations)) else []
     if stage == "decide":
         upstream.append(places_digest(relations))
+        upstream += [said] if (said := relations.snapshot.sets.get("verdicts")) else []
+    if stage == "identities":
+        # Who is who by hand; other verdicts change no identity.
+        upstream += [edited] if (edited := edits_digest(edits(relations))) else []
     if stage == "duplicates":
         upstream += [run.snapshot.sets["decisions"] for run in other_runs(config.duplicates.against)]
     digest = input_digest(*upstream)
@@ -88,6 +100,34 @@ def run_set(stage: str, files: Files, snapshot: Snapshot, config: CurateConfig) 
     return snapshot.with_set(paths).with_work(work)
 
 
+def follow_verdicts(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
+    """The snapshot with all verdicts in their table, and what stands on them: people, references, decisions."""
+    before, snapshot = snapshot, folded(files, snapshot)
+    was, now = (edits_digest(edits(Relations(files, one))) for one in (before, snapshot))
+    for stage in OF_PEOPLE if was != now else ():
+        snapshot = run_set(stage, files, snapshot, config)
+    for stage in DECISIONS:
+        snapshot = run_set(stage, files, snapshot, config)
+    return snapshot
+
+
+def show_verdicts(relations: Relations, config: CurateConfig, folder: Path) -> bool:
+    """Like `follow_verdicts` up to the decisions, but for this connection alone: nothing is written to the run.
+
+    Returns whether who is who changed."""
+    before = edits_digest(edits(relations))
+    rows = to_arrow("verdicts", as_table_rows(all_verdicts(relations.files, relations.snapshot)))
+    write_rows(folder / "verdicts", [rows], rows.schema)
+    relations.show("verdicts", folder / "verdicts")
+    edited = edits_digest(edits(relations)) != before
+    if edited:
+        for stage in OF_PEOPLE:
+            (folder / stage).mkdir()
+            made, _ = _compute(stage, relations, config, folder / stage)
+            relations.show(stage, made[stage])
+    return edited
+
+
 def pack_into(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
     """The snapshot with the shards of its decisions; where these are packed already, as it is."""
     paths = set_parts("pack", Relations(files, snapshot), config)
@@ -123,7 +163,14 @@ def decide_stage(
     """Table -> a file in `folder` of what these thresholds make of it."""
     if stage == "references":
         bounds, descriptor = config.decide.references, config.faces.descriptor
-        return choose_references(relations, bounds, descriptor, folder=folder, fingerprint=fingerprint)
+        return choose_references(
+            relations,
+            bounds,
+            descriptor,
+            folder=folder,
+            fingerprint=fingerprint,
+            looks=config.looks.backend != "none",
+        )
     return decide(relations, config.decide, folder=folder, fingerprint=fingerprint)
 
 
@@ -163,7 +210,10 @@ def _find(stage: str, relations: Relations, config: CurateConfig, folder: Path, 
     tracks = (part for part in relations.batches("tracks") if len(part))
     if stage == "identities":
         descriptor = config.faces.descriptor
-        return identities.cluster(tracks, descriptor=descriptor, folder=folder, config=config.identities, before=before)
+        found = identities.cluster(
+            tracks, descriptor=descriptor, folder=folder, config=config.identities, before=as_clustered(before)
+        )
+        return SetRows(rows=by_hand(found.rows, edits(relations)), computed=found.computed)
     return candidates.retrieve(
         tracks,
         relations.arrow("identities").to_pylist(),

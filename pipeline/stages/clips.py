@@ -138,12 +138,7 @@ def cut_clips(source: Source, shots: list[Row], config: ClipsConfig, folder: Pat
     with ExitStack() as stack:
         sound = _sound(source.path, stack)
         for encoded in _encoded(source.path, windows, pictures, config, folder):
-            window = encoded.window
-            flac = None
-            if sound is not None:
-                start = round(window.start_us * SAMPLE_RATE / 1e6)
-                flac = _flac(sound.read(start, window.frames * SAMPLES_PER_FRAME))
-            yield _measured(source.id, encoded, flac)
+            yield _measured(source.id, encoded, _heard(sound, encoded.window) if sound is not None else _NO_SOUND)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +149,18 @@ class _Encoded:
     mp4: bytes
     damage: list[tuple[float | None, float]]
     """Blocking and combing of some of its pictures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Heard:
+    """A clip's sound; `missing` is the share of it that the track did not have, `cause` what did not decode."""
+
+    flac: bytes | None
+    missing: float | None
+    cause: str | None
+
+
+_NO_SOUND = _Heard(flac=None, missing=None, cause=None)
 
 
 def _pictures(path: Path, windows: list[Window]) -> dict[str, Box]:
@@ -242,17 +249,26 @@ def _sound(path: Path, stack: ExitStack) -> SoundReader | None:
     return SoundReader(container, stream) if stream is not None else None
 
 
+def _heard(sound: SoundReader, window: Window) -> _Heard:
+    """The sound of a window. A track of which nothing decodes is none."""
+    if not sound.has_sound:
+        return _Heard(flac=None, missing=None, cause=sound.losses.cause() or "the track holds no sound")
+    start, count = round(window.start_us * SAMPLE_RATE / 1e6), window.frames * SAMPLES_PER_FRAME
+    flac = _flac(sound.read(start, count))
+    return _Heard(flac=flac, missing=sound.absent(start, count) / count, cause=sound.losses.cause())
+
+
 def _flac(samples: Samples) -> bytes:
     buffer = BytesIO()
     soundfile.write(buffer, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 
-def _measured(source_id: str, encoded: _Encoded, flac: bytes | None) -> Measured:
+def _measured(source_id: str, encoded: _Encoded, heard: _Heard) -> Measured:
     window, crop = encoded.window, encoded.crop
     media = [Media(kind="clips", data=encoded.mp4, suffix=".mp4")]
-    if flac is not None:
-        media.append(Media(kind="audio", data=flac, suffix=".flac"))
+    if heard.flac is not None:
+        media.append(Media(kind="audio", data=heard.flac, suffix=".flac"))
     row: Row = {
         "id": f"{source_id}_{window.start_us}_{window.end_us}",
         "source_id": source_id,
@@ -271,7 +287,9 @@ def _measured(source_id: str, encoded: _Encoded, flac: bytes | None) -> Measured
             "scale": crop.scale,
         },
         "media_sha256": hashlib.sha256(encoded.mp4).hexdigest(),
-        "audio_sha256": hashlib.sha256(flac).hexdigest() if flac is not None else None,
+        "audio_sha256": hashlib.sha256(heard.flac).hexdigest() if heard.flac is not None else None,
+        "audio_missing": heard.missing,
+        "error": f"sound so far: {heard.cause}" if heard.cause else None,
         "blocking": float(np.median(blocks)) if (blocks := [b for b, _ in encoded.damage if b is not None]) else None,
         "combing": max(combs for _, combs in encoded.damage),
     }

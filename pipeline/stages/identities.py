@@ -29,6 +29,7 @@ class IdentitiesConfig(Configuration):
         default=0.87, ge=-1, le=1, description="Least similarity with the descriptor classical, which is weak"
     )
     sface: float = Field(default=0.363, ge=-1, le=1, description="Least similarity with the descriptor sface")
+    arcface: float = Field(default=0.4, ge=-1, le=1, description="Least similarity with the descriptor arcface")
     neighbours: int = Field(default=32, ge=2, description="Most similar tracks that each track is compared with")
     index: Literal["exact", "ivf"] = Field(
         default="exact",
@@ -39,7 +40,7 @@ class IdentitiesConfig(Configuration):
 
     def threshold(self, descriptor: str) -> float:
         """Least similarity with a descriptor, by its name in `faces.descriptor`."""
-        return float({"classical": self.classical, "sface": self.sface}[descriptor])
+        return float({"classical": self.classical, "sface": self.sface, "arcface": self.arcface}[descriptor])
 
 
 _COLUMNS = ["id", "clip_id", "track", "first_frame", "last_frame"]
