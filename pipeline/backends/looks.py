@@ -14,7 +14,7 @@ LEAST_SHARE = 0.02
 
 # In face heights: clothes begin so far below the chin and reach so far to either side of the face's middle; the
 # background begins so far to either side, above the chin.
-BELOW_CHIN, CLOTHES_SIDE, BACKGROUND_SIDE = 0.3, 0.9, 0.75
+BELOW_CHIN, CLOTHES_SIDE, BACKGROUND_SIDE = 0.1, 0.9, 0.55
 
 Colours = NDArray[np.float32]
 

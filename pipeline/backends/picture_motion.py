@@ -47,7 +47,13 @@ class PictureMotion:
             return
         if self._compared is not None:
             moved, followed, _ = cv2.calcOpticalFlowPyrLK(
-                self._compared, small, self._points, None, winSize=REACH, maxLevel=2, minEigThreshold=LEAST_STRUCTURE
+                self._compared,
+                small,
+                self._points,
+                np.zeros_like(self._points),
+                winSize=REACH,
+                maxLevel=2,
+                minEigThreshold=LEAST_STRUCTURE,
             )
             shifts = (moved - self._points)[followed[:, 0] == 1, 0]
             if len(shifts) >= FEWEST:
