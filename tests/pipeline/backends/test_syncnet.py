@@ -184,8 +184,8 @@ class _Inputs:
 
     def boxes(self) -> dict[int, dict[int, tuple[float, float, float, float]]]:
         return {
-            0: {index: (0.2, 0.2, 0.7, 0.8) for index in range(0, FRAMES, 2)},
-            1: {index: (0.0, 0.0, 0.2, 0.2) for index in range(10)},
+            0: dict.fromkeys(range(0, FRAMES, 2), (0.2, 0.2, 0.7, 0.8)),
+            1: dict.fromkeys(range(10), (0.0, 0.0, 0.2, 0.2)),
         }
 
 
