@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
@@ -61,6 +62,14 @@ class ClipUpstream:
         waveform: NDArray[np.float32]
         waveform, _rate = soundfile.read(io.BytesIO(data), dtype="float32")
         return waveform
+
+    def picture(self, kind: str, sha256: str) -> NDArray[np.uint8]:
+        """See ClipInputs."""
+        data = np.frombuffer(get_media(self._files, kind, sha256), dtype=np.uint8)
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+        if picture is None:
+            raise Unmeasurable(f"a picture of {kind} does not decode")
+        return picture.astype(np.uint8, copy=False)
 
     def rows(self, table: str) -> list[Row]:
         """See ClipInputs."""

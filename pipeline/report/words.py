@@ -78,6 +78,16 @@ TOPICS = (
             Measure(column="luma", label="Brightness (0 black, 1 white)", say=_fixed(2)),
             Measure(column="contrast", label="Contrast (0 flat)", say=_fixed(2)),
             Measure(column="motion", label="Change from frame to frame", say=_fine_percent),
+            Measure(
+                column="camera_motion",
+                label="Shift of the whole picture, frames a second",
+                say=_fixed(2),
+                optional=True,
+            ),
+            Measure(column="repeated", label="Frames that repeat the one before", say=_percent, optional=True),
+            Measure(column="longest_still_s", label="Longest standstill", say=_fixed(2, " s"), optional=True),
+            Measure(column="blocking", label="Blocks of compression (0 none)", say=_fixed(2), optional=True),
+            Measure(column="combing", label="Combs of interlacing", say=_fine_percent, optional=True),
             Measure(column="text_area", label="Area covered by text", say=_percent, optional=True),
             Measure(column="bars", label="Area of black bars", say=_percent),
         ),
@@ -129,6 +139,7 @@ TOPICS = (
             Measure(column="count", label="Usable, of anybody seen", say=str),
             Measure(column="speaker_count", label="Usable, of the speaker", say=str, optional=True),
             Measure(column="best_similarity", label="Best similarity (1 same picture)", say=_fixed(2), optional=True),
+            Measure(column="caption_similarity", label="Caption against pictures", say=_fixed(3), optional=True),
         ),
     ),
     Topic(
@@ -146,6 +157,15 @@ TOPICS = (
         measures=(
             Measure(column="word_count", label="Words", say=str),
             Measure(column="language", label="Language", say=str, optional=True),
+            Measure(column="contradiction", label="Against what was measured", say=str, optional=True),
+        ),
+    ),
+    Topic(
+        table="looks",
+        title="Looks",
+        measures=(
+            Measure(column="aesthetic", label="Aesthetic score (about 1 to 10)", say=_fixed(2), optional=True),
+            Measure(column="caption_similarity", label="Caption against picture", say=_fixed(3), optional=True),
         ),
     ),
 )
