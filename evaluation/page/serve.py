@@ -33,6 +33,9 @@ def application(page: Path, token: str, port: int) -> web.Application:
     async def first(request: web.Request) -> web.StreamResponse:
         raise web.HTTPSeeOther("/blind.html")
 
+    async def no_icon(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=204)
+
     async def file(request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         if name not in served:
@@ -61,6 +64,7 @@ def application(page: Path, token: str, port: int) -> web.Application:
     made.add_routes(
         [
             web.get("/", first),
+            web.get("/favicon.ico", no_icon),
             web.get("/votes", votes),
             web.post("/votes", vote),
             web.get(r"/media/{name:[0-9a-f]+\.[a-z0-9]+}", medium),

@@ -29,7 +29,7 @@ def guard(token: str, port: int, *, command: str) -> Middleware:
     `command`: what printed the token, for whoever comes without it.
     """
     hosts = {f"{name}:{port}" for name in NAMES}
-    cookie = f"humo_{port}"
+    cookie = f"humo_review_{port}"
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
