@@ -10,18 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pipeline.backends.hearing_weights import SYNCNET_URL
 from schemas.errors import UserError
-
-WEIGHTS = (
-    {
-        "name": "syncnet-v2",
-        "file": "syncnet_v2.model",
-        "url": "http://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model",
-        "sha256": "961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",
-        "licence": "not stated by the publisher (Visual Geometry Group, Oxford); its code is MIT",
-    },
-)
-"""What this backend loads, where it is published, and how it is told from a wrong file."""
 
 FACE_PX = 224
 FACE_FRAMES = 5
@@ -99,7 +89,7 @@ def load_syncnet(weights: Path, device: str) -> SyncNet:
         UserError: the file is missing, is no plain state dictionary, or does not fit.
     """
     if not weights.is_file():
-        raise UserError(f"SyncNet's weights are missing: there is no file {weights}; get it from {WEIGHTS[0]['url']}")
+        raise UserError(f"SyncNet's weights are missing: there is no file {weights}; get it from {SYNCNET_URL}")
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
