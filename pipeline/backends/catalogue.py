@@ -13,7 +13,8 @@ class Backend:
     """A backend is chosen where `option` (section.name of the configuration) has the value `value`.
 
     `packages`: distributions of the core whose version may change a result. `environment`: where its further packages
-    stand, by name in `pipeline.environments`. `weights`: what it loads; `weight_option`: an option that names another; `path_option`: a file instead.
+    stand, by name in `pipeline.environments`. `weights`: what it loads; `weight_option`: an option that names another;
+    `path_option`: a file instead.
     `accelerator`: whether it runs on the GPU where `engine.device` is cuda.
     """
 
