@@ -89,6 +89,20 @@ def find_offset(mouth_f: NDArray[np.floating], waveform_s: NDArray[np.float32], 
     )
 
 
+def correlation_in_step(mouth_f: NDArray[np.floating], waveform_s: NDArray[np.float32]) -> float | str:
+    """Correlation, -1 to 1, of a mouth with a voice as they are, without looking for an offset; or why there is none.
+
+    Args: as `find_offset`.
+    """
+    if len(waveform_s) != len(mouth_f) * SAMPLES_PER_FRAME:
+        raise ValueError(f"{len(mouth_f)} frames need {len(mouth_f) * SAMPLES_PER_FRAME} samples")
+    cause = _unmeasurable(mouth_f, waveform_s)
+    if cause:
+        return cause
+    voice_bf = np.stack([_without_trend(level) for level in _band_levels(waveform_s)])
+    return float(_correlations(_without_trend(_filled(mouth_f)), voice_bf[:, None])[0, SEARCH_FRAMES])
+
+
 def _drift(mouth_f: Series, voice_bf: Series) -> int:
     frames = round(DRIFT_SHARE * len(mouth_f))
     first, last = (

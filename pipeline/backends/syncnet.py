@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.backends.hearing_weights import SYNCNET_URL
 from schemas.errors import UserError
 
 FACE_PX = 224
@@ -89,7 +88,7 @@ def load_syncnet(weights: Path, device: str) -> SyncNet:
         UserError: the file is missing, is no plain state dictionary, or does not fit.
     """
     if not weights.is_file():
-        raise UserError(f"SyncNet's weights are missing: there is no file {weights}; get it from {SYNCNET_URL}")
+        raise UserError(f"SyncNet's weights are missing: there is no file {weights}; humo fetch syncnet-v2")
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:

@@ -8,6 +8,7 @@ What it trips over is recorded in `cause`: numerals that its aligner has no sign
 ("backtrack failed") and gives back without times, and text that its alignment drops.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +44,11 @@ class WhisperxWords:
         Raises:
             UserError: the package or a file is missing, or they do not fit together.
         """
+        if find_spec("whisperx") is None:
+            raise UserError(
+                "whisperx is not installed, and pins packages that the core cannot live with: run the workers in an "
+                "environment of whisperx==3.8.6, or set speech.words=faster-whisper"
+            )
         self.version = f"{installed('whisperx')} {weights.name}"
         check_folder(weights, FILES, "Whisper in CTranslate2's format")
         for code, folder in aligners.items():

@@ -81,6 +81,7 @@ def references_query(bounds: ReferenceBounds, descriptor: str, within: str, *, b
                    min_by(rank, (-({SCORE}), rank), {limit}) AS ranks
             FROM candidates
             WHERE {within.replace("id", "clip_id")} AND size >= {bounds.size}::FLOAT
+              AND coalesce(sharpness, 0) >= {bounds.sharpness}::FLOAT
               AND similarity BETWEEN {lower}::DOUBLE AND {upper}::DOUBLE {but}
             GROUP BY clip_id, track
         ), named AS (

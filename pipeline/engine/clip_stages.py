@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection
 
-from pipeline.backends.hearing_weights import SYNCNET_FILE
 from pipeline.config import CurateConfig
 from pipeline.flow import MEASURE
 from pipeline.stage import ClipStage, FrameStage
@@ -46,7 +45,7 @@ def _sync(config: CurateConfig) -> SyncConfig:
     if options.backend != "syncnet":
         return options
     device = config.engine.device if options.device == "cpu" else options.device
-    weights = options.syncnet or Weights(config.weights.own).find("syncnet-v2").folder / SYNCNET_FILE
+    weights = options.syncnet or Weights(config.weights.own).find("syncnet-v2").folder / "syncnet_v2.model"
     return options.model_copy(update={"syncnet": weights, "device": device})
 
 
