@@ -37,6 +37,8 @@ ENVIRONMENTS = {
             extra=None,
             alone=("--no-deps",),
         ),
+        # It pins torch, torchaudio and huggingface-hub: no running Python of ours can hold it.
+        Environment(name="whisperx", packages=(("whisperx", "3.8.6"),), extra=None),
     )
 }
 

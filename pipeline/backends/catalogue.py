@@ -13,7 +13,8 @@ class Backend:
     """A backend is chosen where `option` (section.name of the configuration) has the value `value`.
 
     `packages`: distributions of the core whose version may change a result. `environment`: where its further packages
-    stand, by name in `pipeline.environments`. `weights`: what it loads; `weight_option`: an option that names another.
+    stand, by name in `pipeline.environments`. `weights`: what it loads; `weight_option`: an option that names another;
+    `path_option`: a file instead.
     `accelerator`: whether it runs on the GPU where `engine.device` is cuda.
     """
 
@@ -24,6 +25,7 @@ class Backend:
     environment: str | None = None
     weights: tuple[str, ...] = ()
     weight_option: str | None = None
+    path_option: str | None = None
     accelerator: bool = True
 
     def chosen(self, config: Any) -> bool:
@@ -32,6 +34,8 @@ class Backend:
 
     def weights_of(self, config: Any) -> tuple[str, ...]:
         """Names of the weights that it loads under this configuration."""
+        if self.path_option and attrgetter(self.path_option)(config) is not None:
+            return ()
         return (str(attrgetter(self.weight_option)(config)),) if self.weight_option else self.weights
 
 
@@ -58,6 +62,30 @@ BACKENDS = (
         packages=("onnxruntime",),
         environment="faces",
         weights=("insightface-buffalo-l",),
+    ),
+    Backend(
+        stage="speech",
+        option="speech.words",
+        value="faster-whisper",
+        packages=("faster-whisper", "ctranslate2"),
+        weights=("faster-whisper-large-v3",),
+        path_option="speech.whisper",
+    ),
+    Backend(
+        stage="speech",
+        option="speech.words",
+        value="whisperx",
+        environment="whisperx",
+        weights=("faster-whisper-large-v3",),
+        path_option="speech.whisper",
+    ),
+    Backend(
+        stage="sync",
+        option="sync.backend",
+        value="syncnet",
+        packages=("torch",),
+        weights=("syncnet-v2",),
+        path_option="sync.syncnet",
     ),
     Backend(
         stage="captions",

@@ -10,8 +10,8 @@ from pipeline.stages.faces import FacesStage
 from pipeline.stages.frames import FramesStage
 from pipeline.stages.looks import looks_stage
 from pipeline.stages.quality import QualityStage
-from pipeline.stages.speech import SpeechStage
-from pipeline.stages.sync import SyncStage
+from pipeline.stages.speech import SpeechConfig, SpeechStage
+from pipeline.stages.sync import SyncConfig, SyncStage
 from pipeline.weights.locate import Weights
 
 FRAME_STAGES: dict[str, Callable[[CurateConfig], FrameStage]] = {
@@ -20,13 +20,33 @@ FRAME_STAGES: dict[str, Callable[[CurateConfig], FrameStage]] = {
     "frames": lambda config: FramesStage(config.frames),
 }
 CLIP_STAGES: dict[str, Callable[[CurateConfig], ClipStage]] = {
-    "speech": lambda config: SpeechStage(config.speech),
-    "sync": lambda config: SyncStage(config.sync),
+    "speech": lambda config: SpeechStage(_speech(config)),
+    "sync": lambda config: SyncStage(_sync(config)),
     "captions": lambda config: captions_stage(
         config.captions, Weights(config.weights.own), device=config.engine.device
     ),
     "looks": lambda config: looks_stage(config.looks, Weights(config.weights.own), device=config.engine.device),
 }
+
+
+def _speech(config: CurateConfig) -> SpeechConfig:
+    """The options of speech, with the weight's folder and the run's device where they name none."""
+    options = config.speech
+    if options.words == "none":
+        return options
+    device = config.engine.device if options.device == "cpu" else options.device
+    whisper = options.whisper or Weights(config.weights.own).find("faster-whisper-large-v3").folder
+    return options.model_copy(update={"whisper": whisper, "device": device})
+
+
+def _sync(config: CurateConfig) -> SyncConfig:
+    """The options of sync, with the weight's file and the run's device where they name none."""
+    options = config.sync
+    if options.backend != "syncnet":
+        return options
+    device = config.engine.device if options.device == "cpu" else options.device
+    weights = options.syncnet or Weights(config.weights.own).find("syncnet-v2").folder / "syncnet_v2.model"
+    return options.model_copy(update={"syncnet": weights, "device": device})
 
 
 def frame_stages(config: CurateConfig, names: Collection[str] = MEASURE) -> list[FrameStage]:

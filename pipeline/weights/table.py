@@ -12,6 +12,7 @@ DECLARED_IN = (
     "pipeline.backends.open_clip_looks",
     "pipeline.backends.transnet_cuts",
     "pipeline.backends.insightface_pack",
+    "pipeline.backends.whisper_weights",
     "pipeline.backends.syncnet_weights",
 )
 """Modules with a tuple `WEIGHTS`. Importing one of them imports no model library."""

@@ -46,6 +46,8 @@ def options(own: dict[str, str], **over: Any) -> dict[str, Any]:
         "weights": {"own": own},
         "frames": {"count": 3, "longest_side": 112},
         "captions": {"tokens": 16, "attempts": 1},
+        "speech": {"words": "none"},
+        "sync": {"backend": "mouth"},
         # Random weights find nothing pleasing, and no cut that is one.
         "shots": {"transnetv2_threshold": 0.99},
         "decide": {"subject": ["faces.subjects between 1 and 3", "captions.contradictions = 0"], "sync": []},

@@ -8,7 +8,7 @@ from pipeline import placement
 from pipeline.config import CurateConfig
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.flow import CUT, MEASURE
-from pipeline.placement import passes, share
+from pipeline.placement import passes
 from pipeline.profiles import options_of
 from schemas.configuration import merged
 from schemas.errors import UserError
@@ -35,9 +35,7 @@ def test_every_stage_is_in_one_pass_in_order_and_the_gpus_are_filled(gpus: int) 
     found = passes(config(engine={"gpus": gpus}))
     assert [stage for one in found for stage in one.stages] == [*CUT, *MEASURE]
     used = sum(one.actors * one.gpus for one in found)
-    # Two stages of speech and sync may join in; they have their share left over.
-    left = sum(share(stage, gpus).actors * share(stage, gpus).gpus for stage in ("speech", "sync"))
-    assert 0.9 * gpus <= used + left <= gpus
+    assert 0.9 * gpus <= used <= gpus
     by_stage = {one.stages[-1]: one for one in found}
     assert by_stage["captions"].stages == ("captions",)
     assert by_stage["captions"].gpus == (1 if gpus >= 8 else 0.45)
