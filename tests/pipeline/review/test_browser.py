@@ -117,12 +117,15 @@ def test_a_moved_threshold_shows_the_numbers_of_a_dry_run(page: Page, server: Se
     page.goto(server.address)
     page.goto(f"{server.base}/what-if")
     page.wait_for_selector("#answer table")
-    slider = page.locator('.slider[data-name="references.upper"]')
+    slider = page.locator('.slider[data-name="subject.0.0"]')
     slider.locator("input[type=range]").focus()
     page.keyboard.press("Home")
-    slider.locator("input[type=number]").fill("0.978")
+    slider.locator("input[type=number]").fill("0.62")
     until(lambda: page.locator("#state").inner_text().startswith("1 thresholds moved"))
-    dry = json.loads(humo("decide", run, "--set", "decide.references.upper=0.978", "--dry-run", "--json").text)
+    with page.expect_download() as download:
+        page.locator("#save").click()
+    assert "- quality.sharpness >= 0.62\n" in download.value.path().read_text()
+    dry = json.loads(humo("decide", run, "--config", download.value.path(), "--dry-run", "--json").text)
     assert dry["changes"]
     kept = page.locator("#answer table").first.locator("td").all_inner_texts()
     assert [int(kept[0]), int(kept[2])] == [dry["funnel"]["kept"]["sync"], dry["funnel"]["kept"]["subject"]]
@@ -134,10 +137,6 @@ def test_a_moved_threshold_shows_the_numbers_of_a_dry_run(page: Page, server: Se
         f"kept: {dry['funnel']['kept']['sync']} sync, {dry['funnel']['kept']['subject']} subject alone; "
         f"{changes} clips change"
     )
-    with page.expect_download() as download:
-        page.locator("#save").click()
-    saved = humo("decide", run, "--config", download.value.path(), "--dry-run", "--json")
-    assert json.loads(saved.text) == dry
 
 
 def packed(run: Path) -> set[str]:
@@ -171,7 +170,9 @@ def test_a_clip_is_watched_rejected_and_taken_back_by_keyboard_and_pack_follows(
         page.keyboard.press("r")
     assert "reject by Ann: a hand before the face" in page.locator("#said-list").inner_text()
     assert humo("pack", run).code == 0
-    assert packed(run) == before - {key}
+    # A copy of it, of which only one is kept, may take its place.
+    assert key not in packed(run)
+    assert packed(run) >= before - {key}
     assert "a hand before the face" in humo("trace", run, key).text
     with page.expect_navigation():
         page.keyboard.press("u")
