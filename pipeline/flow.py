@@ -1,9 +1,9 @@
 """The flow, on one page: which stage makes which tables, from what.
 
     sources -shots-> clips -+- quality --> duplicates -+
-                            +- faces ----> identities -+-> candidates -> decisions -> shards
+                            +- faces ----> identities -+-> candidates -> references -> decisions -> shards
                             +- speech ---> sync -------+
-                            +- captions ---------------+
+                            +- frames -> captions -> looks
 
 Item stages depend on one source or one clip, and run in passes: the stages of a pass share a process, and those that
 look at frames share one decode. Set stages are functions of the sorted committed rows of all items.
@@ -18,7 +18,9 @@ from pipeline.stages import (
     clips,
     duplicates,
     faces,
+    frames,
     identities,
+    looks,
     quality,
     shots,
     speech,
@@ -30,7 +32,7 @@ VIDEO = ("av", "opencv-python-headless")
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A stage's place in the flow. Its options are the configuration's section of the same name.
+    """A stage's place in the flow. Its options are the configuration's section of the same name, or `section`.
 
     `packages`: distributions whose version may change a result. With `version` (of the stage's own code) and the
     options they make the stage's fingerprint.
@@ -42,6 +44,7 @@ class Stage:
     needs: tuple[str, ...]
     version: int
     packages: tuple[str, ...] = ()
+    section: str = ""
 
 
 STAGES = (
@@ -58,6 +61,7 @@ STAGES = (
     Stage(
         name="faces", per="clip", tables=("faces", "tracks"), needs=("clips",), version=faces.VERSION, packages=VIDEO
     ),
+    Stage(name="frames", per="clip", tables=("frames",), needs=("clips",), version=frames.VERSION, packages=VIDEO),
     Stage(
         name="speech",
         per="clip",
@@ -77,8 +81,15 @@ STAGES = (
         name="captions",
         per="clip",
         tables=("captions",),
-        needs=("quality", "faces", "speech"),
+        needs=("quality", "faces", "frames", "speech"),
         version=captions.VERSION,
+    ),
+    Stage(
+        name="looks",
+        per="clip",
+        tables=("looks", "look_tracks"),
+        needs=("faces", "frames", "captions"),
+        version=looks.VERSION,
     ),
     Stage(name="duplicates", per="set", tables=("duplicates",), needs=("quality",), version=duplicates.VERSION),
     Stage(name="identities", per="set", tables=("identities",), needs=("faces",), version=identities.VERSION),
@@ -90,13 +101,21 @@ STAGES = (
         version=candidates.VERSION,
     ),
     Stage(
+        name="references",
+        per="set",
+        tables=("references",),
+        needs=("sync", "looks", "candidates"),
+        version=1,
+        section="decide.references",
+    ),
+    Stage(
         name="decide",
         per="set",
-        tables=("references", "decisions"),
-        needs=("quality", "faces", "speech", "sync", "captions", "duplicates", "candidates"),
+        tables=("decisions",),
+        needs=("quality", "faces", "speech", "sync", "captions", "looks", "duplicates", "identities", "references"),
         version=2,
     ),
-    Stage(name="pack", per="set", tables=("index",), needs=("decide",), version=1),
+    Stage(name="pack", per="set", tables=("index",), needs=("references", "decide"), version=1),
 )
 
 STAGE = {stage.name: stage for stage in STAGES}
@@ -104,11 +123,14 @@ STAGE = {stage.name: stage for stage in STAGES}
 CUT = ("shots", "clips")
 """The pass over sources. It decodes a source twice: to find its shots, and to cut them."""
 
-MEASURE = ("quality", "faces", "speech", "sync", "captions")
-"""The pass over clips. It decodes a clip once."""
+MEASURE = ("quality", "frames", "faces", "speech", "sync", "captions", "looks")
+"""The stages over clips, in the order in which they need each other. Those that run together decode a clip once."""
 
 SETS = ("duplicates", "identities", "candidates")
 """Set stages before the decisions, in order."""
+
+DECISIONS = ("references", "decide")
+"""Set stages that apply thresholds, in order."""
 
 
 def downstream(names: set[str]) -> set[str]:

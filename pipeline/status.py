@@ -54,17 +54,18 @@ def status_of(files: Files, snapshot: Snapshot, config: CurateConfig) -> Status:
     kept = relations.connection.execute(
         "SELECT coalesce(sum(frames), 0) / 25 / 3600 FROM decisions JOIN clips USING (id) WHERE outcome = 'keep'"
     ).fetchall()[0][0]
+    tables = [_table(relations, name) for name in ["locations", *names]]
     return Status(
         run=files.root,
         snapshot=snapshot.number,
-        tables=[_table(relations, name) for name in ["locations", *names]],
+        tables=tables,
         computed=_counts(snapshot, "computed."),
         decodes=_counts(snapshot, "decodes."),
         seconds={name: round(amount, 3) for name, amount in sorted(seconds.items())},
         kept_hours=float(kept),
         seconds_per_kept_hour=round(sum(seconds.values()) / kept, 1) if kept else None,
         redo=redo(relations, config),
-        failures=failures(relations, ["locations", *names]),
+        failures=failures(relations, [table.table for table in tables if table.failed]),
     )
 
 

@@ -7,9 +7,21 @@ from pipeline.verdicts.fold import all_verdicts
 from schemas.errors import UserError
 from schemas.sample import KEY_PATTERN
 
-BY_ID = ("clips", "quality", "duplicates", "faces", "speech", "sync", "captions", "references", "decisions")
-BY_CLIP = ("tracks", "identities", "candidates", "sync_tracks")
-_LONG = {"embedding", "mouth", "signature"}
+BY_ID = (
+    "clips",
+    "quality",
+    "duplicates",
+    "frames",
+    "faces",
+    "speech",
+    "sync",
+    "captions",
+    "looks",
+    "references",
+    "decisions",
+)
+BY_CLIP = ("tracks", "identities", "candidates", "sync_tracks", "look_tracks")
+_LONG = {"embedding", "caption_embedding", "mouth", "signature"}
 
 
 def trace(relations: Relations, key: str) -> dict[str, Any]:

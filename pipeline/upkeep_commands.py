@@ -1,4 +1,4 @@
-"""Commands that look after a run: failed rows again, what must go, what nobody needs."""
+"""Commands that look after a run (failed rows again, what must go, what nobody needs), and after the weights."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from pipeline.commands import Address, Run, curate_and_report, open_run
+from pipeline.weights.commands import fetch
 from schemas.errors import UserError
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `humo`."""
-    for command in (review, retry, takedown, clean):
+    for command in (review, retry, takedown, clean, fetch):
         app.command()(command)
 
 

@@ -31,26 +31,28 @@ def components(clips: list[str], links: Iterable[tuple[str, str]]) -> dict[str, 
 
 
 def create_components(relations: Relations, val_fraction: float, *, folder: Path) -> None:
-    """Make the table `components`: source (id), how many clips it has, its component and its split.
+    """Make the table `components`: source (id), its component and its split.
 
     A component is named by its smallest clip. All clips of a source are in one, so that only the sources are joined
     that share an identity or copies; only these are held in memory. `folder`: for a file of them.
     """
     execute = relations.connection.execute
     execute(
-        """CREATE OR REPLACE TABLE own AS SELECT split_part(id, '_', 1) AS source, min(id) AS first,
-           count(*) AS clips FROM clips WHERE status = 'ok' GROUP BY 1"""
+        """CREATE OR REPLACE TABLE own AS SELECT source_id AS source, min(id) AS first
+           FROM clips WHERE status = 'ok' GROUP BY 1"""
+    )
+    execute(
+        """CREATE OR REPLACE TEMP TABLE seen AS SELECT DISTINCT split_part(clip_id, '_', 1) AS source, identity
+           FROM identities WHERE identity IS NOT NULL"""
     )
     shared = execute(
-        """WITH seen AS (SELECT split_part(clip_id, '_', 1) AS source, identity FROM identities
-                         WHERE identity IS NOT NULL),
-                shared AS (SELECT identity FROM seen GROUP BY identity HAVING min(source) <> max(source))
-           SELECT DISTINCT source, identity AS shared FROM seen JOIN shared USING (identity)"""
+        """SELECT source, identity AS shared FROM seen
+           WHERE identity IN (SELECT identity FROM seen GROUP BY identity HAVING count(*) > 1)"""
     ).to_arrow_table()
     # Statements of their own: joined to the one above with UNION ALL, DuckDB 1.5.6 does not come back.
     copies = execute(
         """SELECT DISTINCT split_part(id, '_', 1) AS source, split_part("group", '_', 1) AS shared FROM duplicates
-           WHERE split_part(id, '_', 1) <> split_part("group", '_', 1)"""
+           WHERE id <> "group" AND split_part(id, '_', 1) <> split_part("group", '_', 1)"""
     ).to_arrow_table()
     own = pa.table({"source": copies["shared"], "shared": copies["shared"]})
     joined = _joined(pa.concat_tables([shared, copies.cast(shared.schema), own.cast(shared.schema)]))
@@ -58,7 +60,7 @@ def create_components(relations: Relations, val_fraction: float, *, folder: Path
     relations.show("joined", folder / "joined")
     execute(
         f"""CREATE OR REPLACE TABLE components AS
-            SELECT own.source AS id, own.clips, first_of.first AS component,
+            SELECT own.source AS id, first_of.first AS component,
                    CASE WHEN ('0x' || sha256(first_of.first)[:16])::UBIGINT::DOUBLE / 18446744073709551616
                         < {val_fraction} THEN 'val' ELSE 'train' END AS split
             FROM own LEFT JOIN joined USING (source)

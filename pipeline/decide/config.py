@@ -23,6 +23,7 @@ BOUNDS = {
     # Grey face crops hardly see the look, so that only frames of one and the same picture come this close.
     "classical": (0.85, 0.985),
     "sface": (0.363, 0.92),
+    "arcface": (0.45, 0.92),
 }
 """Descriptor -> lower and upper bound of similarity where the configuration gives none: scales differ."""
 

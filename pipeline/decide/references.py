@@ -1,11 +1,62 @@
 """Which candidates become references, within the bounds in force."""
 
-from pipeline.decide.config import ReferenceBounds
+from pathlib import Path
 
-COLUMNS = ("id", "count", "speaker_count", "best_similarity", "chosen", "speaker_chosen")
+import pyarrow as pa
+
+from pipeline.decide.config import ReferenceBounds
+from pipeline.decide.ranges import RowWriter, in_turn, ranges
+from pipeline.store.relations import Relations
+from pipeline.verdicts.standing import create_standing
+
+BACKEND = "references/1"
 
 SCORE = "similarity::DOUBLE * (1 + coalesce(difference, 0)::DOUBLE)"
 """Identity times difference: the same person, looking as unlike as the bounds allow."""
+
+
+def choose_references(
+    relations: Relations,
+    bounds: ReferenceBounds,
+    descriptor: str,
+    *,
+    folder: Path,
+    fingerprint: str,
+    looks: bool = False,
+) -> dict[str, Path]:
+    """Table -> a file of its rows in `folder`, for the table `references`.
+
+    `descriptor`: what measured similarity, as `faces.descriptor` names it; bounds that are not given follow from it.
+    `looks`: whether pictures and captions have embeddings, so that they can be compared.
+    """
+    _, bad = create_standing(relations)
+
+    def chosen(within: str) -> pa.Table:
+        with relations.connection.cursor() as cursor:
+            query = references_query(bounds, descriptor, within, bad=bad)
+            return cursor.execute(agreement_query(query) if looks else query).to_arrow_table()
+
+    made = folder / "references"
+    with RowWriter(made, "references", backend=BACKEND, fingerprint=fingerprint) as references:
+        for rows in in_turn(chosen, ranges(relations)):
+            references.write(rows)
+    return {"references": made}
+
+
+def agreement_query(references: str) -> str:
+    """SQL of these rows with `caption_similarity`: the least cosine of the clip's caption and a reference chosen."""
+    return f"""
+        WITH refs AS ({references}), pairs AS (
+            SELECT id, unnest(list_distinct(list_concat(chosen, speaker_chosen))) AS candidate FROM refs
+        ), agreed AS (
+            SELECT pairs.id, min(list_dot_product(looks.caption_embedding, seen.embedding)) AS caption_similarity
+            FROM pairs JOIN candidates ON candidates.id = pairs.candidate
+            JOIN look_tracks AS seen
+                ON seen.clip_id = candidates.reference_clip_id AND seen.track = candidates.reference_track
+            JOIN looks ON looks.id = pairs.id
+            WHERE len(looks.caption_embedding) = len(seen.embedding) GROUP BY pairs.id
+        )
+        SELECT refs.*, agreed.caption_similarity FROM refs LEFT JOIN agreed USING (id) ORDER BY id"""
 
 
 def references_query(bounds: ReferenceBounds, descriptor: str, within: str, *, bad: bool = False) -> str:

@@ -16,6 +16,7 @@ MEDIA_COLUMNS = {
     "faces": ("faces", "boxes_sha256"),
     "references": ("tracks", "reference_sha256"),
     "thumbnails": ("quality", "thumbnail_sha256"),
+    "frames": ("frames", "frames_sha256"),
 }
 """Kind of media -> the table and column that name them."""
 

@@ -2,13 +2,13 @@
 
 import shutil
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import CurateConfig
-from pipeline.decide.decisions import decide
 from pipeline.decide.funnel import Funnel, funnel
 from pipeline.engine.run_file import write_run
-from pipeline.engine.sets import follow_verdicts, show_verdicts
+from pipeline.engine.sets import decide_stage, follow_verdicts, set_parts, show_verdicts
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit
@@ -48,11 +48,13 @@ def decide_again(files: Files, snapshot: Snapshot, config: CurateConfig, *, dry_
         folder = files.scratch()
         try:
             after = Relations(files, snapshot)
-            show_verdicts(after, config, folder)
-            made = decide(after, config.decide, config.faces.descriptor, folder=folder, fingerprint="dry run")
-            for table, path in made.items():
-                after.show(table, path)
-            before.show("after", made["decisions"])
+            edited = show_verdicts(after, config, folder)
+            chosen = set_parts("references", after, config)["references"]
+            if files.exists(chosen) and not edited:
+                after.show("references", files.address(chosen))
+            else:
+                _try("references", after, config, folder)
+            before.show("after", _try("decide", after, config, folder))
             return Again(funnel=funnel(after, config.decide), changes=_changes(before))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -62,6 +64,13 @@ def decide_again(files: Files, snapshot: Snapshot, config: CurateConfig, *, dry_
     after = Relations(files, snapshot)
     before.show("after", files.address(snapshot.sets["decisions"]))
     return Again(funnel=funnel(after, config.decide), changes=_changes(before))
+
+
+def _try(stage: str, relations: Relations, config: CurateConfig, folder: Path) -> Path:
+    """The file of what the stage makes of its one table, which the relations show from then on."""
+    ((table, path),) = decide_stage(stage, relations, config, folder, "dry run").items()
+    relations.show(table, path)
+    return path
 
 
 def _changes(relations: Relations) -> list[Change]:

@@ -21,7 +21,7 @@ from pipeline.engine.watch import Outcome, watch_clip
 from pipeline.engine.watchdog import Watchdog
 from pipeline.engine.work import Work
 from pipeline.flow import MEASURE, STAGE
-from pipeline.stage import Clip, ClipStage, FrameStage, Row, Unmeasurable
+from pipeline.stage import BatchStage, Clip, ClipStage, FrameStage, Row, Unmeasurable
 from pipeline.store.files import Files
 from pipeline.store.media import local_media, put_media
 from pipeline.store.parts import read_part, write_part
@@ -50,17 +50,19 @@ class _Settled:
 
 
 class MeasurePass:
-    """Runs the clip-level stages on one unit after another. Models are loaded once, when the pass is made."""
+    """Runs clip-level stages on one unit after another. Models are loaded once, when the pass is made."""
 
-    def __init__(self, files: Files, config: CurateConfig, session: str) -> None:
+    def __init__(self, files: Files, config: CurateConfig, session: str, stages: Sequence[str] = MEASURE) -> None:
+        """`stages`: by name. What they need of other stages must have been done by a pass before."""
         cv2.setNumThreads(1)
         self._files = files
         self._engine = config.engine
         self._fingerprints = fingerprints(config)
         self._watchdog = Watchdog(files, memory_mb=config.engine.memory_mb)
         self._attempts = Attempts(files, session, self._watchdog)
-        self._frame_stages = frame_stages(config)
-        self._clip_stages = clip_stages(config)
+        self._stages = stages
+        self._frame_stages = frame_stages(config, stages)
+        self._clip_stages = clip_stages(config, stages)
 
     def __call__(self, unit: Unit) -> Unit:
         """The unit with the parts of every clip-level table, computed where they were missing."""
@@ -74,14 +76,15 @@ class MeasurePass:
         # So many that every clip may end its workers in every turn, before the unit itself is taken for the cause.
         most = self._engine.attempts * (1 + (1 + len(self._clip_stages)) * len(clips))
         seconds = self._engine.clip_seconds * len(clips)
-        with self._attempts.at(f"unit {unit.source_id} {unit.start}", seconds=seconds, limit=most) as deaths:
+        item = f"unit {unit.source_id} {unit.start} {' '.join(self._stages)}"
+        with self._attempts.at(item, seconds=seconds, limit=most) as deaths:
             work.count("deaths", deaths)
             # A unit that ended its worker is done clip by clip, each with a marker of its own.
             turn = self._alone if deaths else self._together
             task = _Task(clips=clips, paths=paths, turn=turn, work=work)
             missing = {
                 name: self._settled(name, unit, terms)
-                for name in MEASURE
+                for name in self._stages
                 if not all(self._files.exists(paths[table]) for table in STAGE[name].tables)
             }
             self._look([stage for stage in self._frame_stages if stage.name in missing], task, missing)
@@ -137,8 +140,11 @@ class MeasurePass:
             self._write(stage, outcomes[stage.name], settled[stage.name], task.paths)
 
     def _measure(self, stage: ClipStage, task: _Task, settled: _Settled) -> None:
-        inputs = Upstream(self._files, stage.name, task.paths)
+        inputs = Upstream(self._files, stage.name, task.paths, task.work)
         outcomes: list[tuple[Clip, Outcome, float]] = []
+        if isinstance(stage, BatchStage) and task.turn == self._together:
+            self._write(stage, self._batch(stage, task, settled, inputs), settled, task.paths)
+            return
         for clip in task.clips:
             if clip.id in settled.clips:
                 continue
@@ -153,6 +159,20 @@ class MeasurePass:
             task.work.count(f"computed.{stage.name}")
             outcomes.append((clip, outcome, time.process_time() - start))
         self._write(stage, outcomes, settled, task.paths)
+
+    def _batch(
+        self, stage: BatchStage, task: _Task, settled: _Settled, inputs: Upstream
+    ) -> list[tuple[Clip, Outcome, float]]:
+        """What a stage finds out about all clips at once. Raises KeyError where it forgets one."""
+        clips = [clip for clip in task.clips if clip.id not in settled.clips]
+        if not clips:
+            return []
+        start = time.process_time()
+        with self._watchdog.over(self._engine.clip_seconds * len(clips)), task.work.timed(stage.name):
+            found = stage.measure_batch([(clip, inputs.of(clip)) for clip in clips])
+        task.work.count(f"computed.{stage.name}", len(clips))
+        seconds = (time.process_time() - start) / len(clips)
+        return [(clip, found[clip.id], seconds) for clip in clips]
 
     def _write(
         self,

@@ -2,14 +2,17 @@
 
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import CurateConfig
 from pipeline.decide.decisions import decide
+from pipeline.decide.references import choose_references
 from pipeline.engine.fingerprint import fingerprints, input_digest
+from pipeline.engine.other_runs import clips_kept, other_runs
 from pipeline.engine.plan import Terms, lineages
 from pipeline.engine.rows import About, completed
-from pipeline.flow import STAGE
+from pipeline.flow import DECISIONS, STAGE
 from pipeline.pack.card import write_card
 from pipeline.pack.pack import pack
 from pipeline.stage import Row, SetRows
@@ -21,10 +24,14 @@ from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot
 from pipeline.verdicts.fold import all_verdicts, as_table_rows, folded
 from pipeline.verdicts.people import as_clustered, by_hand, edits, edits_digest
+from pipeline.verdicts.standing import bad_references_digest
 from schemas.tables import TABLES
 
 OF_PEOPLE = ("identities", "candidates")
 """Set stages that follow from who is who."""
+
+FETCHED = 4096
+"""Rows held at a time."""
 
 
 def set_parts(stage: str, relations: Relations, config: CurateConfig) -> dict[str, str]:
@@ -38,12 +45,16 @@ def set_parts(stage: str, relations: Relations, config: CurateConfig) -> dict[st
         if STAGE[need].per == "set"
         for table in STAGE[need].tables
     ]
+    if stage == "references":
+        upstream += [bad] if (bad := bad_references_digest(relations)) else []
     if stage == "decide":
         upstream.append(places_digest(relations))
         upstream += [said] if (said := relations.snapshot.sets.get("verdicts")) else []
     if stage == "identities":
         # Who is who by hand; other verdicts change no identity.
         upstream += [edited] if (edited := edits_digest(edits(relations))) else []
+    if stage == "duplicates":
+        upstream += [run.snapshot.sets["decisions"] for run in other_runs(config.duplicates.against)]
     digest = input_digest(*upstream)
     return {table: part_path(table, fingerprint, digest) for table in STAGE[stage].tables}
 
@@ -53,10 +64,8 @@ def rows_digest(relations: Relations, stages: tuple[str, ...]) -> str:
 
     Hashes of ids are added up, so that no order and no list of a million sources is needed.
     """
-    query = """SELECT terms, count(*), sum(md5_number_lower(id)::HUGEINT), sum(md5_number_upper(id)::HUGEINT)
-               FROM ledger GROUP BY terms"""
     sums: dict[str, list[int]] = {}
-    for text, *numbers in relations.connection.execute(query).fetchall():
+    for text, *numbers in relations.ledger_sums:
         lineage = lineages(Terms.from_json(text))
         total = sums.setdefault(" ".join(lineage[stage] for stage in stages), [0, 0, 0])
         sums[" ".join(lineage[stage] for stage in stages)] = [
@@ -97,20 +106,26 @@ def follow_verdicts(files: Files, snapshot: Snapshot, config: CurateConfig) -> S
     was, now = (edits_digest(edits(Relations(files, one))) for one in (before, snapshot))
     for stage in OF_PEOPLE if was != now else ():
         snapshot = run_set(stage, files, snapshot, config)
-    return run_set("decide", files, snapshot, config)
+    for stage in DECISIONS:
+        snapshot = run_set(stage, files, snapshot, config)
+    return snapshot
 
 
-def show_verdicts(relations: Relations, config: CurateConfig, folder: Path) -> None:
-    """Like `follow_verdicts` up to the decisions, but for this connection alone: nothing is written to the run."""
+def show_verdicts(relations: Relations, config: CurateConfig, folder: Path) -> bool:
+    """Like `follow_verdicts` up to the decisions, but for this connection alone: nothing is written to the run.
+
+    Returns whether who is who changed."""
     before = edits_digest(edits(relations))
     rows = to_arrow("verdicts", as_table_rows(all_verdicts(relations.files, relations.snapshot)))
     write_rows(folder / "verdicts", [rows], rows.schema)
     relations.show("verdicts", folder / "verdicts")
-    if edits_digest(edits(relations)) != before:
+    edited = edits_digest(edits(relations)) != before
+    if edited:
         for stage in OF_PEOPLE:
             (folder / stage).mkdir()
             made, _ = _compute(stage, relations, config, folder / stage)
             relations.show(stage, made[stage])
+    return edited
 
 
 def pack_into(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
@@ -129,8 +144,8 @@ def pack_into(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapsho
 def _compute(stage: str, relations: Relations, config: CurateConfig, folder: Path) -> tuple[dict[str, Path], int]:
     """Table -> a file of its rows in `folder`, and for how many items something was computed."""
     fingerprint = fingerprints(config)[stage]
-    if stage == "decide":
-        made = decide(relations, config.decide, config.faces.descriptor, folder=folder, fingerprint=fingerprint)
+    if stage in DECISIONS:
+        made = decide_stage(stage, relations, config, folder, fingerprint)
         return made, relations.connection.execute("SELECT count(*) FROM clips WHERE status = 'ok'").fetchall()[0][0]
     modules = {"duplicates": duplicates, "identities": identities, "candidates": candidates}
     about = About(backend=str(modules[stage].BACKEND), fingerprint=fingerprint, seconds=0.0)
@@ -142,6 +157,23 @@ def _compute(stage: str, relations: Relations, config: CurateConfig, folder: Pat
     return {stage: folder / stage}, found.computed
 
 
+def decide_stage(
+    stage: str, relations: Relations, config: CurateConfig, folder: Path, fingerprint: str
+) -> dict[str, Path]:
+    """Table -> a file in `folder` of what these thresholds make of it."""
+    if stage == "references":
+        bounds, descriptor = config.decide.references, config.faces.descriptor
+        return choose_references(
+            relations,
+            bounds,
+            descriptor,
+            folder=folder,
+            fingerprint=fingerprint,
+            looks=config.looks.backend != "none",
+        )
+    return decide(relations, config.decide, folder=folder, fingerprint=fingerprint)
+
+
 def _before(stage: str, relations: Relations, fingerprint: str) -> list[Row]:
     """What the stage found for the state before, where it was the same code with the same options."""
     path = relations.snapshot.sets.get(stage)
@@ -151,10 +183,30 @@ def _before(stage: str, relations: Relations, fingerprint: str) -> list[Row]:
     return [row for part in relations.batches(stage) for row in part.select(names).to_pylist()]
 
 
+def _signatures(relations: Relations) -> Iterator[Row]:
+    """What copies are told by, of every clip, sorted by id."""
+    rows = relations.connection.execute(
+        """SELECT id, quality.status, signature, sharpness, width, height
+           FROM quality JOIN (SELECT id, width, height FROM clips) USING (id) ORDER BY id"""
+    )
+    while some := rows.fetchmany(FETCHED):
+        for id_, status, signature, sharpness, width, height in some:
+            yield {
+                "id": id_,
+                "status": status,
+                "signature": signature,
+                "sharpness": sharpness,
+                "width": width,
+                "height": height,
+            }
+
+
 def _find(stage: str, relations: Relations, config: CurateConfig, folder: Path, before: list[Row]) -> SetRows:
     if stage == "duplicates":
-        rows = relations.arrow("quality").to_pylist()
-        return duplicates.find_duplicates(rows, config.duplicates, before=before)
+        elsewhere = clips_kept(other_runs(config.duplicates.against), fingerprints(config)["quality"])
+        return duplicates.find_duplicates(
+            _signatures(relations), config.duplicates, folder=folder, before=before, elsewhere=elsewhere
+        )
     tracks = (part for part in relations.batches("tracks") if len(part))
     if stage == "identities":
         descriptor = config.faces.descriptor

@@ -19,7 +19,7 @@ from schemas.tables import CLIP_TABLES, ROW
 
 MEASURED = tuple(table for table in CLIP_TABLES if table not in ("references", "duplicates"))
 _OWN = {field.name for field in ROW}
-_LEFT_OUT = {"signature", "thumbnail_sha256", "boxes_sha256"}
+_LEFT_OUT = {"signature", "thumbnail_sha256", "boxes_sha256", "embedding", "caption_embedding"}
 
 
 @dataclass(frozen=True, kw_only=True)

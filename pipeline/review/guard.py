@@ -23,10 +23,13 @@ NAMES = ("127.0.0.1", "localhost", "[::1]")
 """Hosts by which this machine may call itself. Another one means that a page elsewhere had its name point here."""
 
 
-def guard(token: str, port: int) -> Middleware:
-    """Refuses other hosts, requests without the token, and changes that another page asks for."""
+def guard(token: str, port: int, *, command: str) -> Middleware:
+    """Refuses other hosts, requests without the token, and changes that another page asks for.
+
+    `command`: what printed the token, for whoever comes without it.
+    """
     hosts = {f"{name}:{port}" for name in NAMES}
-    cookie = f"humo_review_{port}"
+    cookie = f"humo_{port}"
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -44,17 +47,17 @@ def guard(token: str, port: int) -> Middleware:
         given = request.query.get("token")
         if given is not None and request.method == "GET":
             if not _same(given, token):
-                raise web.HTTPForbidden(text="this is not the token that 'humo review' printed")
+                raise web.HTTPForbidden(text=f"this is not the token that '{command}' printed")
             # The token leaves the address, and with it the history.
             redirect = web.HTTPSeeOther(request.path)
             redirect.set_cookie(cookie, token, httponly=True, samesite="Strict", path="/")
             raise redirect
         if not _same(request.cookies.get(cookie, ""), token):
-            raise web.HTTPForbidden(text="open the address that 'humo review' printed, with its token")
+            raise web.HTTPForbidden(text=f"open the address that '{command}' printed, with its token")
         if request.method not in ("GET", "HEAD"):
             origin = request.headers.get("Origin", "")
             if origin not in {f"http://{host}" for host in hosts} or request.content_type != "application/json":
-                raise web.HTTPForbidden(text="only the review's own pages may change anything")
+                raise web.HTTPForbidden(text="only this server's own pages may change anything")
         return await handler(request)
 
     return guarded

@@ -39,7 +39,7 @@ class Server:
 
     def app(self, token: str, port: int) -> web.Application:
         """The application, guarded."""
-        app = web.Application(middlewares=[guard(token, port)], client_max_size=LARGEST)
+        app = web.Application(middlewares=[guard(token, port, command="humo review")], client_max_size=LARGEST)
         app.router.add_get("/", self._page(lambda _: self._pages.overview()))
         app.router.add_get("/clips", self._page(lambda request: self._pages.clips(_wanted(request))))
         app.router.add_get("/clips/{key}", self._page(lambda request: self._pages.clip(request.match_info["key"])))

@@ -1,6 +1,7 @@
 """Current tables as relations: the one way to read a run."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.store.bundles import keys_of
 from pipeline.store.files import Files
-from pipeline.store.parts import GROUP_ROWS
+from pipeline.store.parts import GROUP_ROWS, conformed
 from pipeline.store.snapshots import Snapshot
 from schemas.sample import INDEX_SCHEMA
 from schemas.tables import TABLES, check_version
@@ -41,6 +42,9 @@ class Relations:
         self.connection = duckdb.connect()
         self.connection.execute(f"SET threads = {THREADS}; SET memory_limit = '{MEMORY}'")
         self.connection.execute("SET parquet_metadata_cache = true")
+        # What a query is done with goes back to the system at once; else it adds up from query to query.
+        self.connection.execute("SET allocator_flush_threshold = '1MB'")
+        self.connection.execute("SET allocator_bulk_deallocation_flush_threshold = '1MB'")
         self._shown: dict[str, Path] = {}
         if files.remote is not None:
             self.connection.register_filesystem(files.remote)
@@ -51,6 +55,14 @@ class Relations:
             self.show("shard_index", files.address(snapshot.sets["index"]))
         else:
             self._nothing("shard_index", INDEX_SCHEMA)
+
+    @cached_property
+    def ledger_sums(self) -> list[tuple[str, int, int, int]]:
+        """Terms, how many sources have them, and the sums of both halves of the hashes of their ids."""
+        return self.connection.execute(
+            """SELECT terms, count(*), sum(md5_number_lower(id)::HUGEINT), sum(md5_number_upper(id)::HUGEINT)
+               FROM ledger GROUP BY terms"""
+        ).fetchall()
 
     def arrow(self, table: str) -> pa.Table:
         """A whole table in memory, sorted by id: for set stages, which are functions of all rows."""
@@ -71,7 +83,7 @@ class Relations:
                 parquet = pq.ParquetFile(file)
                 check_version(parquet.schema_arrow, where=f"{self.files.root}/{path}")
                 for batch in parquet.iter_batches(batch_size=GROUP_ROWS):
-                    rows = as_current(pa.Table.from_batches([batch]), table)
+                    rows = conformed(table, pa.Table.from_batches([batch]))
                     if dropped:
                         gone = set(dropped)
                         rows = rows.filter(pa.array(key not in gone for key in keys_of(rows).to_pylist()))
@@ -86,19 +98,25 @@ class Relations:
     def _view(self, name: str) -> None:
         selects: list[str] = []
         whole = [self.snapshot.sets[name]] if name in self.snapshot.sets else []
-        missing = self._missing(name) if whole and TABLES[name].version > 1 else ""
+        grown = TABLES[name].version > 1
+        missing = self._missing(name) if whole and grown else ""
+        # Bundles of one table may stem from several versions of it.
+        by_name = grown and not whole
         for bundle_name, bundle in self.snapshot.holding(name):
             if name == "ledger":
                 named = f"*, '{bundle_name}' AS bundle"
                 selects.append(f"{self._scan([bundle.parts[name]], named)}{_but(bundle.dropped)}")
             elif bundle.dropped:
-                selects.append(f"{self._scan([bundle.parts[name]])}{_but(bundle.dropped)}")
+                selects.append(f"{self._scan([bundle.parts[name]], by_name=by_name)}{_but(bundle.dropped)}")
             else:
                 whole.append(bundle.parts[name])
         if whole:
-            selects.append(self._scan(whole, f"*{missing}"))
+            selects.append(self._scan(whole, f"*{missing}", by_name=by_name))
+        if selects and by_name:
+            selects.insert(0, _no_rows(TABLES[name].schema))
         if selects:
-            self.connection.execute(f'CREATE VIEW "{name}" AS {" UNION ALL ".join(selects)}')
+            union = " UNION ALL BY NAME " if by_name else " UNION ALL "
+            self.connection.execute(f'CREATE VIEW "{name}" AS {union.join(selects)}')
             return
         nothing = TABLES[name].schema
         self._nothing(name, nothing.append(pa.field("bundle", pa.string())) if name == "ledger" else nothing)
@@ -112,22 +130,19 @@ class Relations:
         return "".join(f', NULL::{_sql_type(field.type)} AS "{field.name}"' for field in lacking)
 
     def _nothing(self, name: str, schema: pa.Schema) -> None:
-        columns = ", ".join(f'NULL::{_sql_type(field.type)} AS "{field.name}"' for field in schema)
-        self.connection.execute(f'CREATE VIEW "{name}" AS SELECT {columns} WHERE false')
+        self.connection.execute(f'CREATE VIEW "{name}" AS {_no_rows(schema)}')
 
-    def _scan(self, paths: list[str], columns: str = "*") -> str:
+    def _scan(self, paths: list[str], columns: str = "*", *, by_name: bool = False) -> str:
         """DuckDB reads what a query needs of the Parquet files, in its own bounded memory."""
         listed = ", ".join(quoted(self.files.address(path)) for path in paths)
-        return f"SELECT {columns} FROM read_parquet([{listed}])"
+        options = ", union_by_name = true" if by_name else ""
+        return f"SELECT {columns} FROM read_parquet([{listed}]{options})"
 
 
-def as_current(rows: pa.Table, table: str) -> pa.Table:
-    """Rows with the columns of this version; those that an older one did not write are NULL."""
-    schema = TABLES[table].schema
-    nothing = pa.nulls(rows.num_rows)
-    names = set(rows.column_names)
-    arrays = [(rows[field.name] if field.name in names else nothing).cast(field.type) for field in schema]
-    return pa.Table.from_arrays(arrays, schema=schema)
+def _no_rows(schema: pa.Schema) -> str:
+    """SQL of a table without rows."""
+    columns = ", ".join(f'NULL::{_sql_type(field.type)} AS "{field.name}"' for field in schema)
+    return f"SELECT {columns} WHERE false"
 
 
 def _sql_type(type_: pa.DataType) -> str:

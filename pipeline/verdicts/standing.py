@@ -1,5 +1,8 @@
 """Which verdicts stand, in SQL: each reviewer's last word on a clip as it looks now, unless it was taken back."""
 
+import hashlib
+import json
+
 from pipeline.store.relations import Relations
 from pipeline.verdicts.verdict import OF_CLIPS, OF_PEOPLE
 
@@ -31,15 +34,21 @@ EDITS = f"""
     WHERE kind IN {OF_PEOPLE} AND {NOT_UNDONE} ORDER BY at_us, given.id"""
 """Who is who by hand, in the order in which it was said."""
 
+BAD_REFERENCES = f"SELECT clip_id, reference AS file FROM ({LAST_WORDS}) WHERE kind = 'bad_reference'"
+"""Clip and picture."""
+
+
+def bad_references_digest(relations: Relations) -> str:
+    """Over the pictures that reviewers called bad; empty where there are none."""
+    rows = relations.connection.execute(f"SELECT DISTINCT * FROM ({BAD_REFERENCES}) ORDER BY ALL").fetchall()
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16] if rows else ""
+
 
 def create_standing(relations: Relations) -> tuple[bool, bool]:
     """Make the tables `standing` and `bad_references` (clip_id, file). Returns whether either has rows."""
     execute = relations.connection.execute
     execute(f"CREATE OR REPLACE TABLE standing AS {STANDING}")
-    execute(
-        f"""CREATE OR REPLACE TABLE bad_references AS
-            SELECT clip_id, reference AS file FROM ({LAST_WORDS}) WHERE kind = 'bad_reference'"""
-    )
+    execute(f"CREATE OR REPLACE TABLE bad_references AS {BAD_REFERENCES}")
     clips, pictures = (
         execute(f"SELECT count(*) > 0 FROM {table}").fetchall()[0][0] for table in ("standing", "bad_references")
     )

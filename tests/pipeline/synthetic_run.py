@@ -148,6 +148,7 @@ def _clip_rows(files: Files, clip: FakeClip) -> dict[str, dict[str, Any]]:
         "speech": {"ratio": 0.8, "loudness_lufs": -20.0},
         "sync": {"speaker_track": 0, "offset_frames": 0, "confidence": 5.0, "p_value": 0.001, **clip.sync},
         "captions": {"text": clip.caption, "text_short": "a person", "word_count": 10},
+        "looks": {"status": "inapplicable", "error": "not measured"},
         "tracks": {
             "id": f"{clip.key}_t0",
             "clip_id": clip.key,

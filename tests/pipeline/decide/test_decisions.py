@@ -10,6 +10,7 @@ from pipeline.config import CurateConfig
 from pipeline.decide.config import DecideConfig, ReferenceBounds
 from pipeline.decide.decisions import decide
 from pipeline.decide.funnel import funnel
+from pipeline.decide.references import choose_references
 from pipeline.engine.decide_again import decide_again
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
@@ -39,7 +40,9 @@ def decided(tmp_path: Path, clips: list[FakeClip] = CLIPS, **options: Any) -> di
     files = write_synthetic_run(tmp_path, clips)
     config = validated(DecideConfig, {"references": BOUNDS, **options}, where="test")
     relations = Relations(files, latest(files))
-    made = decide(relations, config, "classical", folder=tmp_path, fingerprint="test")
+    chosen = choose_references(relations, config.references, "classical", folder=tmp_path, fingerprint="test")
+    relations.show("references", chosen["references"])
+    made = decide(relations, config, folder=tmp_path, fingerprint="test")
     return {row["id"]: row for row in pq.read_table(made["decisions"]).to_pylist()}
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipeline.decide.components import components, split_of
 from pipeline.decide.config import Caps, DecideConfig, ReferenceBounds
 from pipeline.decide.decisions import decide
+from pipeline.decide.references import choose_references
 from pipeline.decide.surplus import DUPLICATE_RULE
 from pipeline.engine.rows import completed
 from pipeline.stages.crawl import strictest
@@ -122,7 +123,8 @@ def _draw_clip(draw: st.DrawFn, found: Tables, key: str, keys: list[str]) -> Non
     group = draw(st.sampled_from([key, key, *others]))
     # The name of a group is its smallest clip, which is its own.
     named = next((row["group"] for row in found["duplicates"] if row["id"] == group), key)
-    found["duplicates"].append({"id": key, "group": named})
+    worth, copy = draw(st.sampled_from([1.0, 2.0])), draw(st.booleans())
+    found["duplicates"].append({"id": key, "group": named, "worth": worth, "is_duplicate": copy})
     for track in range(draw(st.integers(0, 2))):
         person = draw(st.sampled_from([None, "p_a", "p_b", "p_c"]))
         found["identities"].append({"id": f"{key}_t{track}", "clip_id": key, "track": track, "identity": person})
@@ -204,8 +206,9 @@ def expected(found: Tables, subject: list[Rule], sync: list[Rule], cap: int | No
         copies = [
             row["id"] for row in found["duplicates"] if row["group"] == group and result[row["id"]]["outcome"] == "keep"
         ]
+        said = by_table["duplicates"]
         copies.sort(
-            key=lambda key: (result[key]["tier"] != "sync", -(by_table["quality"][key]["sharpness"] or 0.0), key)
+            key=lambda key: (result[key]["tier"] != "sync", said[key]["is_duplicate"], -said[key]["worth"], key)
         )
         for key in copies[1:]:
             result[key] |= {"outcome": "reject", "tier": "none", "failed": result[key]["failed"] + 1, "copy": True}
@@ -237,7 +240,10 @@ def test_decide_equals_a_plain_reading_of_the_rules(
         for name, rows in found.items():
             bundle = write_bundle(files, {name: to_arrow(name, (completed(row, **ABOUT) for row in rows))})
             snapshot = snapshot.with_bundle(*bundle, {})
-        made = decide(Relations(files, snapshot), config, "classical", folder=Path(folder), fingerprint="f")
+        relations, about = Relations(files, snapshot), {"folder": Path(folder), "fingerprint": "f"}
+        made = choose_references(relations, config.references, "classical", **about)
+        relations.show("references", made["references"])
+        made |= decide(relations, config, **about)
         rows = {row["id"]: row for row in pq.read_table(made["decisions"]).to_pylist()}
         chosen = {row["id"]: row for row in pq.read_table(made["references"]).to_pylist()}
     wanted = expected(found, subject, sync, cap)
