@@ -162,11 +162,15 @@ def page_query(wanted: Wanted) -> tuple[str, dict[str, Any]]:
     later = "<" if down else ">"
     # Among equals by place, whatever the direction.
     return (
-        f"""WITH last AS (SELECT {key} AS last_key, place AS last_place FROM gallery WHERE id = $after)
+        f"""WITH last AS (SELECT {key} AS last_key, place AS last_place FROM gallery WHERE id = $after),
+            page AS (
+                SELECT id, {key} AS key FROM gallery LEFT JOIN last ON true
+                WHERE {where} AND (last_key IS NULL OR {key} {later} last_key
+                                   OR ({key} = last_key AND place > last_place))
+                ORDER BY {key} {"DESC" if down else "ASC"}, place LIMIT {PAGE + 1})
             SELECT gallery.*, standing.verdict, standing.rejected, standing.accepted
-            FROM gallery LEFT JOIN last ON true LEFT JOIN standing USING (id)
-            WHERE {where} AND (last_key IS NULL OR {key} {later} last_key OR ({key} = last_key AND place > last_place))
-            ORDER BY {key} {"DESC" if down else "ASC"}, place LIMIT {PAGE + 1}""",
+            FROM page JOIN gallery USING (id) LEFT JOIN standing USING (id)
+            ORDER BY page.key {"DESC" if down else "ASC"}, place""",
         values,
     )
 

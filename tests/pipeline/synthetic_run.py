@@ -157,6 +157,8 @@ def _clip_rows(files: Files, clip: FakeClip) -> dict[str, dict[str, Any]]:
             "track": 0,
             "size": 0.5,
             "embedding": clip.embedding,
+            "reference_box": [0.0, 0.0, 1.0, 1.0],
+            "reference_face": [0.2, 0.2, 0.8, 0.8],
             "reference_sha256": put_media(files, "references", picture.getvalue()),
         },
     }

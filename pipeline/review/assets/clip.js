@@ -82,8 +82,11 @@ const KEYS = { a: "accept", r: "reject", c: "fix_caption", s: "bad_sync" };
 document.addEventListener("keydown", (event) => {
   if (typing(event)) return;
   const key = event.key.toLowerCase();
-  if (KEYS[key]) judge(KEYS[key]);
-  else if (key === "u") undoLast();
+  if (KEYS[key]) {
+    // The key is no letter of the name that may be asked for now.
+    event.preventDefault();
+    judge(KEYS[key]);
+  } else if (key === "u") undoLast();
   else if (key === "arrowleft") document.getElementById("before")?.click();
   else if (key === "arrowright") document.getElementById("after")?.click();
   else if (key === " " && event.target.tagName !== "BUTTON" && event.target !== video) {

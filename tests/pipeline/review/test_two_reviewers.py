@@ -13,8 +13,8 @@ from tests.pipeline.report.report_run import CLIPS
 from tests.pipeline.review.served import Served, served
 from tests.pipeline.verdicts.verdict_run import decide_now, media_of, write_run
 
-EACH = 60
-KILL_AFTER = 15
+EACH = 40
+KILL_AFTER = 10
 
 
 class Reviewer(threading.Thread):
