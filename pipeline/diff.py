@@ -15,6 +15,7 @@ from pipeline.store.files import Files
 from pipeline.store.relations import Relations, quoted
 from pipeline.store.snapshots import latest
 from pipeline.verify import load_manifest
+from schemas.configuration import differing
 from schemas.errors import UserError
 from schemas.manifest import Manifest
 from schemas.tables import TABLES, UNHASHED_COLUMNS
@@ -74,9 +75,7 @@ def _runs(a: Files, b: Files) -> Diff:
             for table in TABLES
             if table not in LEFT_OUT
         ]
-    flat = [_flat(read_run(files).get("configuration", {})) for files in (a, b)]
-    names = sorted(flat[0].keys() | flat[1].keys())
-    options = {name: (flat[0].get(name), flat[1].get(name)) for name in names if flat[0].get(name) != flat[1].get(name)}
+    options = differing(*(read_run(files).get("configuration", {}) for files in (a, b)))
     return Diff(differences=[one for one in found if one.any], options=options)
 
 
@@ -108,14 +107,6 @@ def _compared(what: str, a: Path, b: Path) -> Difference:
         only_a_ids=ids.get("only_a", []),
         only_b_ids=ids.get("only_b", []),
     )
-
-
-def _flat(configuration: dict[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in configuration.items():
-        name = f"{before}.{key}" if before else key
-        found.update(_flat(value, name) if isinstance(value, dict) else {name: value})
-    return found
 
 
 def _samples(a: tuple[Files, Manifest], b: tuple[Files, Manifest]) -> Difference:

@@ -104,7 +104,7 @@ STAGES = (
         name="references",
         per="set",
         tables=("references",),
-        needs=("sync", "candidates"),
+        needs=("sync", "looks", "candidates"),
         version=1,
         section="decide.references",
     ),

@@ -46,6 +46,9 @@ class Clip:
     media_sha256: str
     audio_sha256: str | None
     """None where the source has no sound."""
+    blocking: float | None = None
+    combing: float | None = None
+    """Damage of the source's picture over this span, which scaling hides."""
 
 
 @dataclass(frozen=True, kw_only=True)

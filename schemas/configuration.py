@@ -43,6 +43,21 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Options that two configurations do not have in common: `section.option` -> its value in each."""
+    one, other = _flat(a), _flat(b)
+    names = sorted(one.keys() | other.keys())
+    return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}
+
+
+def _flat(configuration: dict[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in configuration.items():
+        name = f"{before}.{key}" if before else key
+        found.update(_flat(value, name) if isinstance(value, dict) else {name: value})
+    return found
+
+
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     """`["a.b=1"]` as `{"a": {"b": 1}}`; values are YAML. Raises UserError for anything else."""
     result: dict[str, Any] = {}

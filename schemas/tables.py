@@ -113,17 +113,24 @@ _TABLES = [
             audio_sha256=pa.string(),
             # Share of the clip's sound that the track did not have: gaps, a late start, an early end.
             audio_missing=pa.float32(),
+            blocking=pa.float32(),
+            combing=pa.float32(),
         ),
     ),
     Table(
         name="quality",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             sharpness=pa.float32(),
             luma=pa.float32(),
             contrast=pa.float32(),
             motion=pa.float32(),
+            camera_motion=pa.float32(),
+            repeated=pa.float32(),
+            longest_still_s=pa.float32(),
+            blocking=pa.float32(),
+            combing=pa.float32(),
             text_area=pa.float32(),
             bars=pa.float32(),
             signature=pa.binary(),
@@ -157,7 +164,7 @@ _TABLES = [
     ),
     Table(
         name="tracks",
-        version=1,
+        version=2,
         row="face track",
         columns=_fields(
             clip_id=pa.string(),
@@ -174,7 +181,9 @@ _TABLES = [
             embedding=pa.list_(pa.float32()),
             mouth=pa.list_(pa.float32()),
             reference_frame=pa.int32(),
+            # What the reference picture shows of its frame, and where the face is in that frame.
             reference_box=BOX,
+            reference_face=BOX,
             reference_sha256=pa.string(),
         ),
     ),
@@ -195,7 +204,7 @@ _TABLES = [
     ),
     Table(
         name="candidates",
-        version=1,
+        version=2,
         row="reference candidate",
         columns=_fields(
             clip_id=pa.string(),
@@ -208,8 +217,10 @@ _TABLES = [
             box=BOX,
             size=pa.float32(),
             sharpness=pa.float32(),
-            differs=pa.struct([("pose_deg", pa.float32()), ("light", pa.float32()), ("look", pa.float32())]),
-            # The three of them in one number, 0 to 1.
+            differs=pa.struct(
+                [(name, pa.float32()) for name in ("pose_deg", "light", "background", "clothing")],
+            ),
+            # The four of them in one number, 0 to 1.
             difference=pa.float32(),
             file=pa.string(),
             # Digest of all that the candidates of this identity follow from.
@@ -218,12 +229,14 @@ _TABLES = [
     ),
     Table(
         name="references",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             count=pa.int32(),
             speaker_count=pa.int32(),
             best_similarity=pa.float32(),
+            # Least cosine of the caption and a chosen picture; NULL where looks are not measured.
+            caption_similarity=pa.float32(),
             chosen=pa.list_(pa.string()),
             speaker_chosen=pa.list_(pa.string()),
         ),

@@ -16,23 +16,47 @@ SCORE = "similarity::DOUBLE * (1 + coalesce(difference, 0)::DOUBLE)"
 
 
 def choose_references(
-    relations: Relations, bounds: ReferenceBounds, descriptor: str, *, folder: Path, fingerprint: str
+    relations: Relations,
+    bounds: ReferenceBounds,
+    descriptor: str,
+    *,
+    folder: Path,
+    fingerprint: str,
+    looks: bool = False,
 ) -> dict[str, Path]:
     """Table -> a file of its rows in `folder`, for the table `references`.
 
     `descriptor`: what measured similarity, as `faces.descriptor` names it; bounds that are not given follow from it.
+    `looks`: whether pictures and captions have embeddings, so that they can be compared.
     """
     _, bad = create_standing(relations)
 
     def chosen(within: str) -> pa.Table:
         with relations.connection.cursor() as cursor:
-            return cursor.execute(references_query(bounds, descriptor, within, bad=bad)).to_arrow_table()
+            query = references_query(bounds, descriptor, within, bad=bad)
+            return cursor.execute(agreement_query(query) if looks else query).to_arrow_table()
 
     made = folder / "references"
     with RowWriter(made, "references", backend=BACKEND, fingerprint=fingerprint) as references:
         for rows in in_turn(chosen, ranges(relations)):
             references.write(rows)
     return {"references": made}
+
+
+def agreement_query(references: str) -> str:
+    """SQL of these rows with `caption_similarity`: the least cosine of the clip's caption and a reference chosen."""
+    return f"""
+        WITH refs AS ({references}), pairs AS (
+            SELECT id, unnest(list_distinct(list_concat(chosen, speaker_chosen))) AS candidate FROM refs
+        ), agreed AS (
+            SELECT pairs.id, min(list_dot_product(looks.caption_embedding, seen.embedding)) AS caption_similarity
+            FROM pairs JOIN candidates ON candidates.id = pairs.candidate
+            JOIN look_tracks AS seen
+                ON seen.clip_id = candidates.reference_clip_id AND seen.track = candidates.reference_track
+            JOIN looks ON looks.id = pairs.id
+            WHERE len(looks.caption_embedding) = len(seen.embedding) GROUP BY pairs.id
+        )
+        SELECT refs.*, agreed.caption_similarity FROM refs LEFT JOIN agreed USING (id) ORDER BY id"""
 
 
 def references_query(bounds: ReferenceBounds, descriptor: str, within: str, *, bad: bool = False) -> str:

@@ -86,7 +86,7 @@ def crawl_into(
         shutil.rmtree(scratch, ignore_errors=True)
         # Also where a list turns out to be broken half-way: what was fetched until then counts.
         crawling.commit()
-    return commit(files, crawling.snapshot, _without_lost(files, crawling.snapshot))
+    return commit(files, crawling.snapshot, without_lost(files, crawling.snapshot))
 
 
 class _Crawl:
@@ -198,7 +198,7 @@ def _outside(files: Files, places: Iterator[Place]) -> Iterator[Place]:
             yield place
 
 
-def _without_lost(files: Files, snapshot: Snapshot) -> Snapshot:
+def without_lost(files: Files, snapshot: Snapshot) -> Snapshot:
     """Without sources that are found nowhere any more: another file lies in their place, and no licence is known."""
     query = "SELECT id FROM ledger WHERE id NOT IN (SELECT source_id FROM locations WHERE source_id IS NOT NULL)"
     lost = {source for (source,) in Relations(files, snapshot).connection.execute(query).fetchall()}

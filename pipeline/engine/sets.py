@@ -163,7 +163,14 @@ def decide_stage(
     """Table -> a file in `folder` of what these thresholds make of it."""
     if stage == "references":
         bounds, descriptor = config.decide.references, config.faces.descriptor
-        return choose_references(relations, bounds, descriptor, folder=folder, fingerprint=fingerprint)
+        return choose_references(
+            relations,
+            bounds,
+            descriptor,
+            folder=folder,
+            fingerprint=fingerprint,
+            looks=config.looks.backend != "none",
+        )
     return decide(relations, config.decide, folder=folder, fingerprint=fingerprint)
 
 

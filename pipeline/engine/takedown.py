@@ -7,6 +7,7 @@ too and untouched shards keep their bytes. Then everything that no commit needs 
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -134,13 +135,20 @@ def _without_source(files: Files, snapshot: Snapshot, source: str) -> Snapshot:
 
 
 def _without_clips(files: Files, snapshot: Snapshot, clips: list[Row]) -> Snapshot:
-    """The sources' rows as the passes would have made them had these clips never been made."""
     spans: dict[str, list[list[int]]] = defaultdict(list)
     for clip in clips:
         span = [clip["start_us"], clip["end_us"]]
         if span not in spans[clip["source_id"]]:
             spans[clip["source_id"]].append(span)
     removed = {source: sorted([*snapshot.removed.get(source, []), *new]) for source, new in spans.items()}
+    return without_spans(files, snapshot, removed)
+
+
+def without_spans(files: Files, snapshot: Snapshot, removed: Mapping[str, list[list[int]]]) -> Snapshot:
+    """The sources' rows as the passes would have made them had clips of these spans never been made.
+
+    `removed`: source -> all spans of it that are taken down from now on, sorted.
+    """
     new = replace(snapshot, removed={**snapshot.removed, **removed})
     for name, sources in homes(snapshot, files, "ledger", removed).items():
         tables = rows_of_sources(files, snapshot.bundles[name].parts, sources)

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 import av
+import numpy as np
 import soundfile
 from pydantic import Field, model_validator
 
 from pipeline.backends import pyav_decode
 from pipeline.backends.black_bars import Box, Depths, depths_of_frame, picture_within
+from pipeline.backends.picture_damage import BLOCK, blocking, combing
 from pipeline.backends.pyav_decode import (
     Geometry,
     Losses,
@@ -41,6 +43,10 @@ FRAME_US = 1_000_000 // FPS
 # Spans are rounded to microseconds: a shot of exactly 97 frames must not miss the last one for half of one.
 ROUNDING_US = 1_000
 KEYFRAME_SPACING_US = 1_000_000
+DAMAGE_EVERY = 32
+"""Frames of a clip from one look for damage to the next."""
+DAMAGE_PX = 720
+"""Side of the square in the middle of the picture that is looked at."""
 
 
 class ClipsConfig(Configuration):
@@ -141,6 +147,8 @@ class _Encoded:
     geometry: Geometry
     crop: Crop
     mp4: bytes
+    damage: list[tuple[float | None, float]]
+    """Blocking and combing of some of its pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,13 +201,26 @@ def _encoded(
             shaper = FrameShaper(geometry, crop)
             with ClipWriter(file, width=crop.width, height=crop.height, crf=config.crf, preset=config.preset) as writer:
                 shaped: tuple[Picture, av.VideoFrame] | None = None
+                damage: list[tuple[float | None, float]] = []
                 for number in range(window.frames):
                     picture = reel.nearest(window.start_us + number * FRAME_US, window)
                     if shaped is None or shaped[0] is not picture:
                         shaped = (picture, shaper.shape(picture.frame))
+                    if number % DAMAGE_EVERY == 0:
+                        damage.append(_damage(picture.frame))
                     writer.add(shaped[1])
-            yield _Encoded(window=window, geometry=geometry, crop=crop, mp4=file.read_bytes())
+            yield _Encoded(window=window, geometry=geometry, crop=crop, mp4=file.read_bytes(), damage=damage)
             file.unlink()
+
+
+def _damage(frame: av.VideoFrame) -> tuple[float | None, float]:
+    """Of the middle of a picture as it was coded, which is enough of it."""
+    gray = np.asarray(frame.to_ndarray(format="gray"), dtype=np.uint8)
+    height, width = gray.shape
+    # Whole blocks, and pairs of lines, are left out at the edges.
+    top, left = (max(side - DAMAGE_PX, 0) // 2 // BLOCK * BLOCK for side in (height, width))
+    middle = gray[top : top + DAMAGE_PX, left : left + DAMAGE_PX]
+    return blocking(middle), combing(middle)
 
 
 class _Reel:
@@ -269,5 +290,7 @@ def _measured(source_id: str, encoded: _Encoded, heard: _Heard) -> Measured:
         "audio_sha256": hashlib.sha256(heard.flac).hexdigest() if heard.flac is not None else None,
         "audio_missing": heard.missing,
         "error": f"sound so far: {heard.cause}" if heard.cause else None,
+        "blocking": float(np.median(blocks)) if (blocks := [b for b, _ in encoded.damage if b is not None]) else None,
+        "combing": max(combs for _, combs in encoded.damage),
     }
     return Measured(rows={"clips": [row]}, media=media)

@@ -27,7 +27,7 @@ from pipeline.weights.locate import Weights
 from schemas.configuration import Configuration
 from schemas.errors import UserError
 
-VERSION = 1
+VERSION = 2
 
 
 class FacesConfig(Configuration):
@@ -193,6 +193,7 @@ class FacesMeter:
             "mouth": [record.mouth.get(index, math.nan) for index in range(self._clip.frames)],
             "reference_frame": record.reference_frame,
             "reference_box": list(record.reference_box),
+            "reference_face": list(record.reference_face),
             "reference_sha256": _sha256(reference),
         }
 

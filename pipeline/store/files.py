@@ -1,6 +1,8 @@
 """Files of a run, on a local disk or anywhere fsspec reaches. Every file is written whole and once, or not at all."""
 
+import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -112,6 +114,37 @@ class Files:
             os.fsync(file.fileno())
         source.replace(target)
         return True
+
+    def take(self, other: "Files", path: str) -> bool:
+        """Create a file that another run has under the same name, unless it is here. Raises FileNotFoundError.
+
+        For files named by their content. On one disk both runs share the bytes; within one store, the store copies.
+        """
+        if self.exists(path):
+            return False
+        source = other.local_path(path)
+        if self._local and source is not None:
+            target = Path(f"{self._base}/{path}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(source, target)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                # Another disk, or one without such links.
+                if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+                    raise
+            else:
+                return True
+        elif self._fs is other._fs:
+            self._fs.cp_file(f"{other._base}/{path}", f"{self._base}/{path}")
+            return True
+        folder = self.scratch()
+        try:
+            other.fetch(path, folder / "file")
+            return self.create_from(path, folder / "file")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def read(self, path: str) -> bytes:
         """The whole file. Raises FileNotFoundError."""

@@ -21,6 +21,7 @@ from evaluation.page.write import write_page
 from evaluation.summary import compare
 from humo.video import AUDIO_RATE, write_video
 from schemas.command_line import run
+from tests.pipeline.review.browser import browser as browser
 
 TOKEN = "a-token-of-the-test"
 FRAME_S = 1 / 25

@@ -27,8 +27,21 @@ def tokenizer(folder: Path) -> Any:
     return made
 
 
-def qwen(folder: Path, kind: Literal["2.5", "3"]) -> Path:
-    """A Qwen-VL whose answers depend on the pictures."""
+FULL_QWEN = {
+    "2.5": (
+        {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28},
+        {"depth": 32, "hidden_size": 1280, "num_heads": 16, "intermediate_size": 3420, "out_hidden_size": 3584},
+    ),
+    "3": (
+        {"hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36, "num_attention_heads": 32},
+        {"depth": 27, "hidden_size": 1152, "num_heads": 16, "intermediate_size": 4304, "out_hidden_size": 4096},
+    ),
+}
+"""Text and vision sizes of Qwen2.5-VL-7B and Qwen3-VL-8B."""
+
+
+def qwen(folder: Path, kind: Literal["2.5", "3"], *, full: bool = False) -> Path:
+    """A Qwen-VL whose answers depend on the pictures; `full`: at its published size, in bfloat16."""
     import torch
     import transformers
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -61,6 +74,10 @@ def qwen(folder: Path, kind: Literal["2.5", "3"]) -> Path:
         "temporal_patch_size": 2,
         "initializer_range": 0.3,
     }
+    if full:
+        text |= FULL_QWEN[kind][0] | {"num_key_value_heads": 4 if kind == "2.5" else 8, "initializer_range": 0.02}
+        text["rope_parameters"] = {**text["rope_parameters"], "mrope_section": [16, 24, 24]}
+        vision |= FULL_QWEN[kind][1] | {"initializer_range": 0.02}
     about = {
         "image_token_id": ids["image_pad"],
         "video_token_id": ids["video_pad"],
@@ -68,15 +85,16 @@ def qwen(folder: Path, kind: Literal["2.5", "3"]) -> Path:
         "vision_end_token_id": ends["vision_end"],
     }
     if kind == "2.5":
-        vision |= {"patch_size": 14, "window_size": 112, "fullatt_block_indexes": [1]}
+        vision |= {"patch_size": 14, "window_size": 112, "fullatt_block_indexes": [7, 15, 23, 31] if full else [1]}
         config = transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **about)
         model: Any = transformers.Qwen2_5_VLForConditionalGeneration(config)
     else:
-        text["head_dim"] = 8
-        vision |= {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
+        text["head_dim"] = 128 if full else 8
+        vision |= {"patch_size": 16, "num_position_embeddings": 2304 if full else 64}
+        vision |= {"deepstack_visual_indexes": [8, 16, 24] if full else [0]}
         config = transformers.Qwen3VLConfig(text_config=text, vision_config=vision, **about)
         model = transformers.Qwen3VLForConditionalGeneration(config)
-    model.save_pretrained(folder)
+    (model.to(torch.bfloat16) if full else model).save_pretrained(folder)
     Qwen2VLImageProcessorPil(patch_size=vision["patch_size"], merge_size=2).save_pretrained(folder)
     return folder
 
@@ -93,8 +111,8 @@ def transnet(folder: Path) -> Path:
     return folder
 
 
-def open_clip(folder: Path) -> Path:
-    """A CLIP of 16 dimensions in open_clip's layout."""
+def open_clip(folder: Path, *, full: bool = False) -> Path:
+    """A CLIP of 16 dimensions in open_clip's layout; `full`: ViT-L/14."""
     import open_clip as library
     import torch
     from safetensors.torch import save_file
@@ -106,6 +124,8 @@ def open_clip(folder: Path) -> Path:
         "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
         "text_cfg": {"context_length": 77, "vocab_size": 49_408, "width": 32, "heads": 2, "layers": 2},
     }
+    if full:
+        config = library.get_model_config("ViT-L-14-quickgelu")
     normal = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": normal}))
     model = library.CLIP(**config)
@@ -115,13 +135,13 @@ def open_clip(folder: Path) -> Path:
     return folder
 
 
-def aesthetic_head(folder: Path) -> Path:
-    """LAION's head over 16 dimensions, under its published keys."""
+def aesthetic_head(folder: Path, *, width: int = 16) -> Path:
+    """LAION's head over so many dimensions, under its published keys."""
     import torch
 
     torch.manual_seed(0)
     folder.mkdir(parents=True, exist_ok=True)
-    widths = (16, *open_clip_looks.HEAD_LAYERS)
+    widths = (width, *open_clip_looks.HEAD_LAYERS)
     state = {}
     for place, before, after in zip((0, 2, 4, 6, 7), widths, widths[1:], strict=False):
         layer = torch.nn.Linear(before, after)

@@ -11,7 +11,7 @@ from pipeline.backends.qwen_vl import QwenCaptioner
 from schemas.errors import UserError
 from tests.pipeline import tiny_models
 
-DECODING = Decoding(tokens=10, temperature=0.0)
+DECODING = Decoding(tokens=4, temperature=0.0)
 
 
 def clips(count: int) -> list[Asked]:
@@ -33,7 +33,7 @@ def clips(count: int) -> list[Asked]:
 def test_batches_change_no_answer_and_swap_none(tmp_path: Path, kind: Literal["2.5", "3"]) -> None:
     folder = tiny_models.qwen(tmp_path, kind)
     model = QwenCaptioner(folder, version="tiny", device="cpu", decoding=DECODING, batch=3)
-    asked = clips(5)
+    asked = clips(4)
     alone = {one.key: model.reply([one])[0].text for one in asked}
     assert len(set(alone.values())) > 1, "the pictures make no difference"
     together = {reply.key: reply.text for reply in model.reply(asked)}
@@ -41,7 +41,7 @@ def test_batches_change_no_answer_and_swap_none(tmp_path: Path, kind: Literal["2
     assert together == alone
     assert backwards == alone
     assert model.name.startswith("qwen2_5_vl:" if kind == "2.5" else "qwen3_vl:")
-    found = describe(model, asked[:2], attempts=2)
+    found = describe(model, asked[:1], attempts=2)
     assert all(one.answer is None and one.attempts == 2 and one.error for one in found.values())
 
 

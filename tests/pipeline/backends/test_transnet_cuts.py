@@ -24,22 +24,40 @@ def test_it_has_the_published_parameters() -> None:
     assert "SDDCNN.2.DDCNN.1.Conv3D_8.layers.1.weight" in state
 
 
-def test_windows_give_each_picture_one_chance_as_a_whole_source_would(tmp_path: Path) -> None:
-    """Windows of 100, stepping by 50, of which the middle half counts; the ends are padded with the end pictures."""
-    model = load_transnetv2(tiny_models.transnet(tmp_path), "cpu")
-    random = np.random.default_rng(0)
-    pictures = random.integers(0, 255, (130, 27, 48, 3), dtype=np.uint8)
-    chances = TransitionChances(model)
+class _Around(torch.nn.Module):
+    """In place of the network: tells how bright a picture is and what surrounds it in its window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(0.02))
+
+    def forward(self, frames_bthwc: torch.Tensor) -> torch.Tensor:
+        luma_bt = frames_bthwc.float().mean(dim=(2, 3, 4))
+        return self.scale * (luma_bt - torch.nn.functional.avg_pool1d(luma_bt, 41, 1, 20, count_include_pad=False))
+
+
+@pytest.mark.parametrize("count", [1, 49, 50, 51, 130, 250])
+def test_windows_give_each_picture_one_chance_as_a_whole_source_would(count: int) -> None:
+    """What surrounds a picture by 20 on either side is the same in its window as in the source, padded at its ends."""
+    pictures = np.random.default_rng(0).integers(0, 255, (count, 27, 48, 3), dtype=np.uint8)
+    model = _Around()
+    chances = TransitionChances(model)  # type: ignore[arg-type]
     for picture in pictures:
         chances.add(picture)
-    found = chances.finish()
-    padded = np.concatenate([pictures[:1].repeat(25, 0), pictures, pictures[-1:].repeat(45, 0)])
-    expected = []
+    padded = np.concatenate([pictures[:1].repeat(50, 0), pictures, pictures[-1:].repeat(50, 0)])
     with torch.inference_mode():
-        for start in (0, 50, 100):
-            logits = model(torch.from_numpy(padded[start : start + 100][None]))
-            expected += torch.sigmoid(logits)[0, 25:75].tolist()
-    np.testing.assert_allclose(found, expected[:130], atol=1e-6)
+        expected = torch.sigmoid(model(torch.from_numpy(padded[None])))[0, 50 : 50 + count]
+    np.testing.assert_allclose(chances.finish(), expected.numpy(), atol=1e-6)
+
+
+def test_the_network_runs_from_its_file(tmp_path: Path) -> None:
+    model = load_transnetv2(tiny_models.transnet(tmp_path), "cpu")
+    with torch.inference_mode():
+        frames = torch.randint(0, 255, (1, 10, 27, 48, 3), dtype=torch.uint8)
+        logits_bt = model(frames)
+    assert logits_bt.shape == (1, 10)
+    assert torch.isfinite(logits_bt).all()
+    assert logits_bt.std() > 0
 
 
 def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:

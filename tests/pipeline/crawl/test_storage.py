@@ -22,6 +22,7 @@ from pipeline.stages.crawl import CrawlConfig
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Bundle, Snapshot, commit, latest
+from pipeline.store.writer import writing
 from schemas.errors import UserError
 from tests.pipeline.conftest import humo
 from tests.pipeline.made_videos import clicks, numbered, steady, texture, write_video
@@ -204,3 +205,13 @@ def test_a_run_on_s3_from_footage_on_s3(s3: Any, video: Path) -> None:
     crawl_into(Files(run), latest(Files(run)), ["s3://footage/film"], CrawlConfig(), limit=None)
     assert s3.find("runs/run/media") == []
     assert list(jobs(Relations(Files(run), latest(Files(run))), fingerprints(CurateConfig()))) == []
+
+
+def test_of_two_commands_on_one_run_the_second_is_refused_in_one_line(s3: Any, video: Path, tmp_path: Path) -> None:
+    for root in ("s3://runs/shared", str(tmp_path / "run")):
+        with writing(Files(root)):
+            second = humo("curate", video, "--out", root)
+            assert (second.code, second.text.count("\n")) == (2, 1), second.text
+            assert "another command is writing" in second.text
+            assert latest(Files(root)).number == 0
+    assert s3.find("runs/shared") == []

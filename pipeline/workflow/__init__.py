@@ -1,0 +1,1 @@
+"""Workflows: commands in a row, done once, known by what they made."""
