@@ -20,7 +20,6 @@ from pipeline.demo.film import render_shot
 from pipeline.demo.portraits import load_portraits
 from pipeline.demo.script import write_script
 from pipeline.demo.speech import SAMPLE_RATE
-from tests.pipeline.review.browser import browser  # noqa: F401
 from tests.training.sample_shards import Sample, write_shards
 
 Talk = Callable[[str, int], tuple[np.ndarray, np.ndarray]]
