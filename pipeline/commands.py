@@ -130,7 +130,7 @@ def decide(
 def pack(run: Run) -> None:
     """Write shards and the manifest from the decisions."""
     from pipeline.console import console
-    from pipeline.engine.sets import pack_into
+    from pipeline.engine.sets import follow_verdicts, pack_into
     from pipeline.engine.state import refuse_stale
     from pipeline.pack.manifest import newest_manifest
     from pipeline.store.snapshots import commit
@@ -141,7 +141,7 @@ def pack(run: Run) -> None:
         raise UserError(f"{run} has no decisions yet; run 'humo curate' first")
     refuse_stale(files, snapshot, config)
     with writing(files):
-        commit(files, snapshot, pack_into(files, snapshot, config))
+        commit(files, snapshot, pack_into(files, follow_verdicts(files, snapshot, config), config))
     manifest = newest_manifest(files)
     assert manifest is not None
     counts = f"{manifest.counts.samples} samples ({manifest.counts.seconds:.0f} s)"

@@ -1,18 +1,22 @@
 """The configuration of a curation run. Every section stands beside the stage that it configures."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from pipeline.decide.config import DecideConfig
 from pipeline.pack.config import PackConfig
+from pipeline.placement import Placement
 from pipeline.stages.candidates import CandidatesConfig
 from pipeline.stages.captions import CaptionsConfig
 from pipeline.stages.clips import ClipsConfig
 from pipeline.stages.crawl import CrawlConfig
 from pipeline.stages.duplicates import DuplicatesConfig
 from pipeline.stages.faces import FacesConfig
+from pipeline.stages.frames import FramesConfig
 from pipeline.stages.identities import IdentitiesConfig
+from pipeline.stages.looks import LooksConfig
 from pipeline.stages.quality import QualityConfig
 from pipeline.stages.shots import ShotsConfig
 from pipeline.stages.speech import SpeechConfig
@@ -20,8 +24,25 @@ from pipeline.stages.sync import SyncConfig
 from schemas.configuration import Configuration
 
 
+class WeightsConfig(Configuration):
+    """Where weights lie. Those that are not named here lie in the cache, where `humo fetch` puts them."""
+
+    own: dict[str, Path] = Field(
+        default={}, description="Name of a weight -> a folder of yours in its published layout, taken as it is"
+    )
+
+
 class EngineConfig(Configuration):
-    """How the work is spread. Nothing here changes a result."""
+    """How the work is spread. Nothing here changes a result, but for rounding on another device."""
+
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="What models run on; nothing falls back")
+    gpus: int = Field(default=1, ge=1, description="GPUs that the run fills, where engine.device is cuda")
+    placement: dict[str, Placement] = Field(
+        default={}, description="Stage -> its own actors, over the placement that follows from engine.gpus"
+    )
+    build_environments: bool = Field(
+        default=False, description="Let Ray install what a stage needs into an environment of its own, from PyPI"
+    )
 
     workers: int = Field(default=2, ge=1, description="Actors of each pass")
     cpus_per_worker: float = Field(default=1.0, gt=0, description="Cores that Ray reserves for an actor")
@@ -54,7 +75,10 @@ class CurateConfig(Configuration):
     candidates: CandidatesConfig = CandidatesConfig()
     speech: SpeechConfig = SpeechConfig()
     sync: SyncConfig = SyncConfig()
+    frames: FramesConfig = FramesConfig()
     captions: CaptionsConfig = CaptionsConfig()
+    looks: LooksConfig = LooksConfig()
+    weights: WeightsConfig = WeightsConfig()
     decide: DecideConfig = DecideConfig()
     pack: PackConfig = PackConfig()
     engine: EngineConfig = EngineConfig()

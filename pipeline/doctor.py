@@ -6,23 +6,20 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
+from pipeline.backends.catalogue import BACKENDS, Backend
 from pipeline.console import console
+from pipeline.engine.preflight import has_gpu
+from pipeline.environments import ENVIRONMENTS, how_to_install, missing
+from pipeline.weights.locate import CACHE, cache_folder, state_of
+from pipeline.weights.table import weights
+from pipeline.weights.weight import Weight
 
 CORE = ("torch", "ray", "av", "opencv-python-headless", "scenedetect-headless", "silero-vad", "onnxruntime", "lancedb")
 MISSING = "missing"
 DEMO = ("scikit-image", "matplotlib")
-
-LATER = {
-    "shots": "TransNetV2",
-    "faces, identity": "insightface (its published models are for non-commercial research)",
-    "captions": "Qwen2.5-VL / Qwen3-VL, or an OpenAI-compatible server",
-    "speech": "whisperx, vocal separation",
-    "sync": "SyncNet",
-    "aesthetics, similarity": "open_clip with the LAION head",
-}
-"""Backends of the gpu profile, which this version does not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,20 +50,45 @@ def examine() -> list[Finding]:
         Finding(what="memory", state=f"{memory:.0f} GiB", advice=""),
         Finding(what="disk here", state=f"{free:.0f} GiB free", advice=""),
         Finding(what="accelerator", state=gpu, advice="" if gpu != "none" else "not needed by the local profile"),
+        Finding(what="weights", state=str(cache_folder()), advice=f"another place: the variable {CACHE}"),
         Finding(what="profile local", state="ready" if ready else "not ready", advice="the default"),
     ]
-    findings += [
-        Finding(what=f"profile gpu: {need}", state="not in this version", advice=backend)
-        for need, backend in LATER.items()
-    ]
-    return findings
+    return findings + [_backend(backend) for backend in BACKENDS] + [_weight(weight) for weight in weights().values()]
+
+
+def _backend(backend: Backend) -> Finding:
+    """Whether a backend of the gpu profile could run here: packages, weights, GPU."""
+    lacking: list[str] = []
+    steps: list[str] = []
+    environment = ENVIRONMENTS[backend.environment] if backend.environment else None
+    if environment is not None and (packages := missing(environment)):
+        lacking.append(f"packages {', '.join(packages)}")
+        steps.append(how_to_install(environment))
+    for name in backend.weights:
+        state, _ = state_of(weights()[name])
+        if state != "present":
+            lacking.append(f"weight {name} {state}")
+            steps.append(f"humo fetch {name}")
+    if backend.accelerator and not has_gpu():
+        lacking.append("no GPU")
+    what = f"backend {backend.option}={backend.value}"
+    return Finding(what=what, state=f"not ready: {', '.join(lacking)}" if lacking else "ready", advice="; ".join(steps))
+
+
+def _weight(weight: Weight) -> Finding:
+    """Whether a weight lies in the cache, what may be done with it, and the command that brings it."""
+    state, why = state_of(weight)
+    note = f" ({weight.licence_note})" if weight.licence_note else ""
+    advice = "" if state == "present" else f": humo fetch {weight.name}"
+    said = f"{state} ({why})" if why else state
+    return Finding(what=f"weight {weight.name}", state=said, advice=f"{weight.licence}{note}, {weight.source}{advice}")
 
 
 def print_findings(findings: list[Finding]) -> None:
     """As a table."""
     table = Table("what", "state", "note", title="humo doctor", title_justify="left")
     for finding in findings:
-        table.add_row(finding.what, finding.state, finding.advice)
+        table.add_row(*map(escape, (finding.what, finding.state, finding.advice)))
     console.print(table)
 
 

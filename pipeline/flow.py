@@ -3,7 +3,7 @@
     sources -shots-> clips -+- quality --> duplicates -+
                             +- faces ----> identities -+-> candidates -> references -> decisions -> shards
                             +- speech ---> sync -------+
-                            +- captions ---------------+
+                            +- frames -> captions -> looks
 
 Item stages depend on one source or one clip, and run in passes: the stages of a pass share a process, and those that
 look at frames share one decode. Set stages are functions of the sorted committed rows of all items.
@@ -18,7 +18,9 @@ from pipeline.stages import (
     clips,
     duplicates,
     faces,
+    frames,
     identities,
+    looks,
     quality,
     shots,
     speech,
@@ -59,6 +61,7 @@ STAGES = (
     Stage(
         name="faces", per="clip", tables=("faces", "tracks"), needs=("clips",), version=faces.VERSION, packages=VIDEO
     ),
+    Stage(name="frames", per="clip", tables=("frames",), needs=("clips",), version=frames.VERSION, packages=VIDEO),
     Stage(
         name="speech",
         per="clip",
@@ -78,8 +81,15 @@ STAGES = (
         name="captions",
         per="clip",
         tables=("captions",),
-        needs=("quality", "faces", "speech"),
+        needs=("quality", "faces", "frames", "speech"),
         version=captions.VERSION,
+    ),
+    Stage(
+        name="looks",
+        per="clip",
+        tables=("looks", "look_tracks"),
+        needs=("faces", "frames", "captions"),
+        version=looks.VERSION,
     ),
     Stage(name="duplicates", per="set", tables=("duplicates",), needs=("quality",), version=duplicates.VERSION),
     Stage(name="identities", per="set", tables=("identities",), needs=("faces",), version=identities.VERSION),
@@ -94,7 +104,7 @@ STAGES = (
         name="references",
         per="set",
         tables=("references",),
-        needs=("sync", "candidates"),
+        needs=("sync", "looks", "candidates"),
         version=1,
         section="decide.references",
     ),
@@ -102,10 +112,10 @@ STAGES = (
         name="decide",
         per="set",
         tables=("decisions",),
-        needs=("quality", "faces", "speech", "sync", "captions", "duplicates", "identities", "references"),
+        needs=("quality", "faces", "speech", "sync", "captions", "looks", "duplicates", "identities", "references"),
         version=2,
     ),
-    Stage(name="pack", per="set", tables=("index",), needs=("decide",), version=1),
+    Stage(name="pack", per="set", tables=("index",), needs=("references", "decide"), version=1),
 )
 
 STAGE = {stage.name: stage for stage in STAGES}
@@ -113,8 +123,8 @@ STAGE = {stage.name: stage for stage in STAGES}
 CUT = ("shots", "clips")
 """The pass over sources. It decodes a source twice: to find its shots, and to cut them."""
 
-MEASURE = ("quality", "faces", "speech", "sync", "captions")
-"""The pass over clips. It decodes a clip once."""
+MEASURE = ("quality", "frames", "faces", "speech", "sync", "captions", "looks")
+"""The stages over clips, in the order in which they need each other. Those that run together decode a clip once."""
 
 SETS = ("duplicates", "identities", "candidates")
 """Set stages before the decisions, in order."""

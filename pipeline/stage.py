@@ -1,8 +1,9 @@
 """What a stage is given and what it gives back. Stages know nothing of Ray, of the store, or of one another."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,9 @@ class Clip:
     media_sha256: str
     audio_sha256: str | None
     """None where the source has no sound."""
+    blocking: float | None = None
+    combing: float | None = None
+    """Damage of the source's picture over this span, which scaling hides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,18 @@ class ClipInputs(Protocol):
         """This clip's rows of a table upstream. Raises Unmeasurable where that measurement failed."""
         ...
 
+    def picture(self, kind: str, sha256: str) -> FramesHWC:
+        """A picture that a stage before stored: RGB uint8 (H, W, 3). Raises Unmeasurable where it does not decode."""
+        ...
+
+    def frames(self) -> Iterator[tuple[int, FramesHWC]]:
+        """The clip's frames, RGB, in a decode of this stage's own: `humo status` counts it under the stage's name."""
+        ...
+
+    def boxes(self) -> dict[int, dict[int, tuple[float, float, float, float]]]:
+        """Track -> frame -> the face's box, in fractions of the frame."""
+        ...
+
 
 class ClipStage(Protocol):
     """A stage that measures a clip from its sound or from what other stages measured."""
@@ -115,6 +131,15 @@ class ClipStage(Protocol):
 
     def measure(self, clip: Clip, inputs: ClipInputs) -> Measured:
         """The measurements. Raises Unmeasurable or Inapplicable with the reason to record."""
+        ...
+
+
+@runtime_checkable
+class BatchStage(ClipStage, Protocol):
+    """A clip stage whose backend takes many clips at once."""
+
+    def measure_batch(self, items: Sequence[tuple[Clip, ClipInputs]]) -> dict[str, Measured | Exception]:
+        """Clip id -> its measurements, or why there are none: one clip's fault is not that of another."""
         ...
 
 

@@ -3,12 +3,25 @@
 from typing import Any
 
 from pipeline.store.relations import Relations
+from pipeline.verdicts.fold import all_verdicts
 from schemas.errors import UserError
 from schemas.sample import KEY_PATTERN
 
-BY_ID = ("clips", "quality", "duplicates", "faces", "speech", "sync", "captions", "references", "decisions")
-BY_CLIP = ("tracks", "identities", "candidates", "sync_tracks")
-_LONG = {"embedding", "mouth", "signature"}
+BY_ID = (
+    "clips",
+    "quality",
+    "duplicates",
+    "frames",
+    "faces",
+    "speech",
+    "sync",
+    "captions",
+    "looks",
+    "references",
+    "decisions",
+)
+BY_CLIP = ("tracks", "identities", "candidates", "sync_tracks", "look_tracks")
+_LONG = {"embedding", "caption_embedding", "mouth", "signature"}
 
 
 def trace(relations: Relations, key: str) -> dict[str, Any]:
@@ -26,8 +39,31 @@ def trace(relations: Relations, key: str) -> dict[str, Any]:
     }
     story.update({table: _rows(relations, table, "id", key) for table in BY_ID})
     story.update({table: _rows(relations, table, "clip_id", key) for table in BY_CLIP})
+    story["verdicts"] = verdicts_of(relations, clip[0])
     story["shard"] = _shard(relations, key)
     return story
+
+
+def verdicts_of(relations: Relations, clip: dict[str, Any]) -> list[dict[str, Any]]:
+    """What people said of a clip, in the order in which they said it, also where no decision heard it yet."""
+    everything = all_verdicts(relations.files, relations.snapshot)
+    undone = {(row["undoes"], row["reviewer"]) for row in everything if row["kind"] == "undo"}
+    heard = {id_ for (id_,) in relations.connection.execute("SELECT id FROM verdicts").fetchall()}
+    return [
+        {
+            **{name: value for name, value in row.items() if value not in (None, "")},
+            "stands": (
+                "no: taken back"
+                if (row["id"], row["reviewer"]) in undone
+                else "no: it was given on other pixels"
+                if row["media_sha256"] != clip["media_sha256"]
+                else "yes"
+            ),
+            "in_decisions": row["id"] in heard,
+        }
+        for row in sorted(everything, key=lambda row: (row["at_us"], row["id"]))
+        if row["clip_id"] == clip["id"]
+    ]
 
 
 def _rows(relations: Relations, table: str, column: str, value: str) -> list[dict[str, Any]]:

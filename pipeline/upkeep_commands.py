@@ -1,17 +1,53 @@
-"""Commands that look after a run: failed rows again, what must go, what nobody needs."""
+"""Commands that look after a run (failed rows again, what must go, what nobody needs), and after the weights."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.commands import Address, Run, curate_and_report, open_run
+from pipeline.weights.commands import fetch
 from schemas.errors import UserError
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `humo`."""
-    for command in (retry, takedown, clean):
+    for command in (review, retry, takedown, clean, fetch):
         app.command()(command)
+
+
+def review(
+    run: Run,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On this machine; 0 takes a free one")] = 8790,
+    csv: Annotated[Path | None, typer.Option(help="Write all verdicts into this file instead, and end")] = None,
+) -> None:
+    """Look at every clip in a browser, kept or rejected, try other thresholds, and say what is right and wrong."""
+    import asyncio
+
+    from pipeline.console import console
+    from pipeline.review.server import serve
+    from pipeline.review.session import Session
+    from pipeline.verdicts.export import as_csv
+    from pipeline.verdicts.fold import all_verdicts
+
+    files, snapshot, _ = open_run(run)
+    if csv is not None:
+        csv.write_text(as_csv(all_verdicts(files, snapshot)), encoding="utf-8", newline="")
+        console.print(f"verdicts: {csv}", markup=False)
+        return
+
+    def tell(address: str) -> None:
+        console.print(f"open {address}", markup=False, soft_wrap=True)
+        console.print("End with Ctrl-C. What was said is kept; 'humo decide' and 'humo pack' follow it.")
+
+    path = files.local_path("")
+    session = Session(files)
+    try:
+        asyncio.run(serve(session, path.resolve().name if path else files.root, port=port, tell=tell))
+    except KeyboardInterrupt:
+        console.print("ended")
+    finally:
+        session.close()
 
 
 def retry(

@@ -88,7 +88,7 @@ _TABLES = [
     ),
     Table(
         name="clips",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             source_id=pa.string(),
@@ -111,17 +111,26 @@ _TABLES = [
             ),
             media_sha256=pa.string(),
             audio_sha256=pa.string(),
+            # Share of the clip's sound that the track did not have: gaps, a late start, an early end.
+            audio_missing=pa.float32(),
+            blocking=pa.float32(),
+            combing=pa.float32(),
         ),
     ),
     Table(
         name="quality",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             sharpness=pa.float32(),
             luma=pa.float32(),
             contrast=pa.float32(),
             motion=pa.float32(),
+            camera_motion=pa.float32(),
+            repeated=pa.float32(),
+            longest_still_s=pa.float32(),
+            blocking=pa.float32(),
+            combing=pa.float32(),
             text_area=pa.float32(),
             bars=pa.float32(),
             signature=pa.binary(),
@@ -130,12 +139,16 @@ _TABLES = [
     ),
     Table(
         name="duplicates",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             group=pa.string(),
             is_duplicate=pa.bool_(),
             duplicate_of=pa.string(),
+            # Which other run keeps it; NULL for a clip of this run.
+            duplicate_run=pa.string(),
+            # How much detail there is, by which the best copy is chosen.
+            worth=pa.float32(),
             distance=pa.float32(),
             # What a later run need not compare again: the copies found, how far each is, and a digest of the signature.
             copies=pa.list_(pa.string()),
@@ -151,7 +164,7 @@ _TABLES = [
     ),
     Table(
         name="tracks",
-        version=1,
+        version=2,
         row="face track",
         columns=_fields(
             clip_id=pa.string(),
@@ -168,13 +181,15 @@ _TABLES = [
             embedding=pa.list_(pa.float32()),
             mouth=pa.list_(pa.float32()),
             reference_frame=pa.int32(),
+            # What the reference picture shows of its frame, and where the face is in that frame.
             reference_box=BOX,
+            reference_face=BOX,
             reference_sha256=pa.string(),
         ),
     ),
     Table(
         name="identities",
-        version=1,
+        version=2,
         row="track",
         columns=_fields(
             clip_id=pa.string(),
@@ -183,11 +198,13 @@ _TABLES = [
             # Tracks that are alike, directly or by way of others, and a digest of what was looked at of this one.
             component=pa.string(),
             seen=pa.string(),
+            # The identity as it was computed, where people say otherwise.
+            clustered=pa.string(),
         ),
     ),
     Table(
         name="candidates",
-        version=1,
+        version=2,
         row="reference candidate",
         columns=_fields(
             clip_id=pa.string(),
@@ -200,8 +217,10 @@ _TABLES = [
             box=BOX,
             size=pa.float32(),
             sharpness=pa.float32(),
-            differs=pa.struct([("pose_deg", pa.float32()), ("light", pa.float32()), ("look", pa.float32())]),
-            # The three of them in one number, 0 to 1.
+            differs=pa.struct(
+                [(name, pa.float32()) for name in ("pose_deg", "light", "background", "clothing")],
+            ),
+            # The four of them in one number, 0 to 1.
             difference=pa.float32(),
             file=pa.string(),
             # Digest of all that the candidates of this identity follow from.
@@ -210,19 +229,21 @@ _TABLES = [
     ),
     Table(
         name="references",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             count=pa.int32(),
             speaker_count=pa.int32(),
             best_similarity=pa.float32(),
+            # Least cosine of the caption and a chosen picture; NULL where looks are not measured.
+            caption_similarity=pa.float32(),
             chosen=pa.list_(pa.string()),
             speaker_chosen=pa.list_(pa.string()),
         ),
     ),
     Table(
         name="speech",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             ratio=pa.float32(),
@@ -230,14 +251,27 @@ _TABLES = [
             snr_db=pa.float32(),
             spans_us=pa.list_(pa.list_(pa.int64(), 2)),
             longest_pause_s=pa.float32(),
+            # Shares of the clip's length: at full scale; under -60 dBFS; sound that is no speech, and how flat its
+            # spectrum is (0 a tone, 1 white noise).
+            clipping=pa.float32(),
+            silence=pa.float32(),
+            other=pa.float32(),
+            other_flatness=pa.float32(),
+            bandwidth_hz=pa.float32(),
             language=pa.string(),
+            language_probability=pa.float32(),
             text=pa.string(),
+            # JSON: [[word, start us, end us, score], ...], null where a word could not be aligned.
             word_times=pa.string(),
+            log_probability=pa.float32(),
+            no_speech=pa.float32(),
+            compression=pa.float32(),
+            repeats=pa.int32(),
         ),
     ),
     Table(
         name="sync",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             speaker_track=pa.int32(),
@@ -245,11 +279,17 @@ _TABLES = [
             confidence=pa.float32(),
             p_value=pa.float32(),
             voice_over=pa.bool_(),
+            # How far the offset differs between the halves of the clip; NULL where a half does not tell.
+            drift_frames=pa.int32(),
+            # Share of the speech during which the speaker's face is seen.
+            overlap=pa.float32(),
+            # The lowest p-value among the other faces; NULL where there is none.
+            next_p_value=pa.float32(),
         ),
     ),
     Table(
         name="sync_tracks",
-        version=1,
+        version=2,
         row="face track",
         columns=_fields(
             clip_id=pa.string(),
@@ -257,17 +297,55 @@ _TABLES = [
             offset_frames=pa.int32(),
             confidence=pa.float32(),
             p_value=pa.float32(),
+            drift_frames=pa.int32(),
+            overlap=pa.float32(),
+            mouth_motion=pa.float32(),
         ),
     ),
     Table(
         name="captions",
+        version=2,
+        row="clip",
+        columns=_fields(
+            text=pa.string(),
+            text_short=pa.string(),
+            word_count=pa.int32(),
+            language=pa.string(),
+            # How often the caption speaks against what was measured, and in which words; see `caption_agreement`.
+            contradictions=pa.int32(),
+            contradiction=pa.string(),
+            # The prompt's version, and the frames and decoding options as JSON; NULL where no model was asked.
+            prompt=pa.string(),
+            asked=pa.string(),
+        ),
+    ),
+    # Frames that models look at, sampled while the clip was decoded: one JPEG of them all, one below the other.
+    Table(
+        name="frames",
         version=1,
         row="clip",
-        columns=_fields(text=pa.string(), text_short=pa.string(), word_count=pa.int32(), language=pa.string()),
+        columns=_fields(indices=pa.list_(pa.int32()), width=pa.int32(), height=pa.int32(), frames_sha256=pa.string()),
+    ),
+    Table(
+        name="looks",
+        version=1,
+        row="clip",
+        columns=_fields(
+            aesthetic=pa.float32(),
+            caption_similarity=pa.float32(),
+            embedding=pa.list_(pa.float32()),
+            caption_embedding=pa.list_(pa.float32()),
+        ),
+    ),
+    Table(
+        name="look_tracks",
+        version=1,
+        row="face track",
+        columns=_fields(clip_id=pa.string(), track=pa.int32(), embedding=pa.list_(pa.float32())),
     ),
     Table(
         name="decisions",
-        version=1,
+        version=2,
         row="clip",
         columns=_fields(
             tier=pa.string(),
@@ -276,13 +354,36 @@ _TABLES = [
             component=pa.string(),
             failed_rules=pa.list_(RULE),
             unknown_rules=pa.list_(RULE),
+            # Rules that it did not pass, and that a reviewer's verdict set aside.
+            overruled=pa.list_(RULE),
+        ),
+    ),
+    # What people said, one row each time; `pipeline.verdicts` tells which of it stands.
+    Table(
+        name="verdicts",
+        version=1,
+        row="verdict",
+        columns=_fields(
+            at_us=pa.int64(),
+            kind=pa.string(),
+            reviewer=pa.string(),
+            note=pa.string(),
+            clip_id=pa.string(),
+            media_sha256=pa.string(),
+            caption=pa.string(),
+            reference=pa.string(),
+            undoes=pa.string(),
+            audit=pa.string(),
+            tracks=pa.list_(pa.string()),
+            seen=pa.list_(pa.string()),
+            details=pa.string(),
         ),
     ),
 ]
 
 TABLES: dict[str, Table] = {table.name: table for table in _TABLES}
 
-CLIP_TABLES = ("quality", "duplicates", "faces", "references", "speech", "sync", "captions")
+CLIP_TABLES = ("quality", "duplicates", "faces", "references", "speech", "sync", "captions", "looks")
 """Tables with exactly one row for every clip: what a rule may speak of."""
 
 

@@ -124,12 +124,14 @@ def identity_facts(identity: RunIdentity) -> dict[str, Any]:
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
     """AdamW's state as named tensors, and in one the steps of each parameter, in order of names; 0 before the first."""
+    # Asked by `get`: the optimizer's state would grow an empty entry for a parameter that never had a gradient.
+    held = {name: optimizer.state.get(one, {}) for name, one in parameters.items()}
     moments = {
-        f"optimizer.{moment}.{name}": optimizer.state[one][moment] if one in optimizer.state else torch.zeros_like(one)
+        f"optimizer.{moment}.{name}": held[name].get(moment, torch.zeros_like(one))
         for name, one in parameters.items()
         for moment in _MOMENTS
     }
-    steps = [float(optimizer.state[parameters[name]].get("step", 0)) for name in sorted(parameters)]
+    steps = [float(held[name].get("step", 0)) for name in sorted(parameters)]
     return {**moments, _STEPS: torch.tensor(steps)}
 
 

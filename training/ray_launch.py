@@ -15,8 +15,8 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from schemas.errors import UserError, WorkFailed
 from training.config import TrainingConfig
-from training.evaluation import Swap
 from training.run_folder import RUN_FILE, check_run
+from training.swap_test import Swap
 from training.trainer import MODEL, SWAPS, TrainingResult, train
 
 FAILURES = 20

@@ -26,7 +26,6 @@ from training.config import TrainingConfig
 from training.dataset import ShardSet, hold_out
 from training.ema import Ema
 from training.encoding import BatchEncoder
-from training.evaluation import Swap, SwapTest, write_swaps
 from training.features import read_nulls
 from training.flops import step_flops, tokens_of
 from training.held_out import HeldOut
@@ -40,6 +39,7 @@ from training.run_folder import check_run, open_run_data, write_run
 from training.stages import describe, learning_rate, make_optimizer, select
 from training.start import export_model, start_model
 from training.step import autocast, backward, record
+from training.swap_test import Swap, SwapTest, write_swaps
 from training.trouble import Usual, learned, trouble_with
 from training.validation import Validation
 

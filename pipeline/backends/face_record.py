@@ -43,6 +43,8 @@ class FaceRecord:
         self.reference_frame = -1
         self.reference_box: Box = (0.0, 0.0, 0.0, 0.0)
         """What the reference picture shows of the frame."""
+        self.reference_face: Box = (0.0, 0.0, 0.0, 0.0)
+        """Where the face is in that frame."""
 
     def look(self, index: int, frame_hwc: NDArray[np.uint8], gray_hw: NDArray[np.uint8], found: Detection) -> None:
         """Measure the face in one frame."""
@@ -102,4 +104,5 @@ class FaceRecord:
         x1, y1 = min(math.ceil(box[2] * width), width), min(math.ceil(box[3] * height), height)
         self._best_hwc = frame_hwc[y0:y1, x0:x1].copy()
         self.reference_frame = index
+        self.reference_face = face
         self.reference_box = (x0 / width, y0 / height, x1 / width, y1 / height)

@@ -1,8 +1,11 @@
 """Are the lips in step with the speech, and if not, by how much is the audio late.
 
-The mouth's openness is compared with the loudness of the band where open vowels are loud. The offset with the highest
-correlation wins; how often chance does as well is counted on surrogates of the audio whose spectrum is the same and
-whose phases are random (Theiler et al. 1992, "Testing for nonlinearity in time series").
+The mouth's openness is compared with the loudness of the bands where vowels are loud: the correlation is averaged over
+the bands, and the offset where it is highest wins. How often chance does as well is counted on surrogates of the audio
+whose spectra are the same and whose phases are random, the same in all bands (Theiler et al. 1992, "Testing for
+nonlinearity in time series"; Prichard and Theiler 1994 for several series). Speech keeps its beat for longer than
+surrogates do, so those are searched over more offsets than the audio itself. Of 200 pairs of strangers 3 are still at
+p <= 0.005 where all voices are synthetic and share one rhythm, where 1 is due.
 """
 
 import hashlib
@@ -13,14 +16,20 @@ from numpy.typing import NDArray
 
 Series = NDArray[np.float64]
 
+STILL = "the mouth does not move"
+"""The cause that is an answer in itself: this is not who speaks."""
+
 SAMPLE_RATE = 16_000
 SAMPLES_PER_FRAME = 640
 SEARCH_FRAMES = 15
 """Offsets are searched from minus to plus this many frames."""
 SURROGATES = 1999
-TREND_FRAMES = 12.0
-"""Slower changes (head turns, a voice that fades) are taken out: standard deviation of the smoothing, in frames."""
-VOWEL_BAND_HZ = (500.0, 2000.0)
+CHANCE_FRAMES = 26
+"""Surrogates are searched from minus to plus this many frames."""
+TREND_FRAMES = 4.0
+"""Slower changes (head turns, phrases, a voice that fades) are taken out: standard deviation of the smoothing."""
+BANDS_HZ = ((500.0, 1000.0), (1000.0, 2000.0), (2000.0, 4000.0))
+DRIFT_SHARE = 0.6
 AUDIBLE_DBFS = -60.0
 FEWEST_FRAMES = 50
 """Below two seconds no offset can be told."""
@@ -34,7 +43,7 @@ STILL_MOUTH = 0.006
 
 @dataclass(frozen=True)
 class SyncMeasure:
-    """Result for one face track. All three numbers are None when nothing could be measured, and `cause` says why."""
+    """Result for one face track. All numbers are None when nothing could be measured, and `cause` says why."""
 
     offset_frames: int | None
     """Frames of 40 ms by which the audio is late (negative: early)."""
@@ -43,6 +52,8 @@ class SyncMeasure:
     p_value: float | None
     """Share of surrogates of the audio that reach a correlation as high at any offset."""
     cause: str | None
+    drift_frames: int | None = None
+    """Offset of the last three fifths minus that of the first: 0 where the sound keeps its distance to the lips."""
 
 
 def find_offset(mouth_f: NDArray[np.floating], waveform_s: NDArray[np.float32], *, seed_key: str) -> SyncMeasure:
@@ -63,17 +74,42 @@ def find_offset(mouth_f: NDArray[np.floating], waveform_s: NDArray[np.float32], 
     if cause:
         return SyncMeasure(None, None, None, cause)
     mouth = _without_trend(_filled(mouth_f))
-    voice = _without_trend(_vowel_level(waveform_s))
-    observed = _correlations(mouth, voice[None])[0]
+    voice_bf = np.stack([_without_trend(level) for level in _band_levels(waveform_s)])
+    observed = _correlations(mouth, voice_bf[:, None])[0]
     seed = int.from_bytes(hashlib.sha256(seed_key.encode()).digest()[:8])
-    surrogates = _random_phases(voice, SURROGATES, np.random.default_rng(seed))
-    reached = int((_correlations(mouth, surrogates).max(axis=1) >= observed.max()).sum())
+    surrogates = _random_phases(voice_bf, SURROGATES, np.random.default_rng(seed))
+    chance = np.maximum(_correlations(mouth, surrogates).max(axis=1), _circular(mouth, surrogates).max(axis=1))
+    reached = int((chance >= observed.max()).sum())
     return SyncMeasure(
         offset_frames=int(np.argmax(observed)) - SEARCH_FRAMES,
         confidence=float(observed.max() - np.median(observed)),
         p_value=(1 + reached) / (1 + SURROGATES),
         cause=None,
+        drift_frames=_drift(mouth, voice_bf),
     )
+
+
+def correlation_in_step(mouth_f: NDArray[np.floating], waveform_s: NDArray[np.float32]) -> float | str:
+    """Correlation, -1 to 1, of a mouth with a voice as they are, without looking for an offset; or why there is none.
+
+    Args: as `find_offset`.
+    """
+    if len(waveform_s) != len(mouth_f) * SAMPLES_PER_FRAME:
+        raise ValueError(f"{len(mouth_f)} frames need {len(mouth_f) * SAMPLES_PER_FRAME} samples")
+    cause = _unmeasurable(mouth_f, waveform_s)
+    if cause:
+        return cause
+    voice_bf = np.stack([_without_trend(level) for level in _band_levels(waveform_s)])
+    return float(_correlations(_without_trend(_filled(mouth_f)), voice_bf[:, None])[0, SEARCH_FRAMES])
+
+
+def _drift(mouth_f: Series, voice_bf: Series) -> int:
+    frames = round(DRIFT_SHARE * len(mouth_f))
+    first, last = (
+        int(np.argmax(_correlations(mouth_f[part], voice_bf[:, None, part])[0]))
+        for part in (slice(None, frames), slice(-frames, None))
+    )
+    return last - first
 
 
 def _unmeasurable(mouth_f: NDArray[np.floating], waveform_s: NDArray[np.float32]) -> str | None:
@@ -90,7 +126,7 @@ def _unmeasurable(mouth_f: NDArray[np.floating], waveform_s: NDArray[np.float32]
     if audible < AUDIBLE_SHARE:
         return f"sound in {audible:.0%} of the frames, {AUDIBLE_SHARE:.0%} are needed"
     if float(np.nanstd(mouth_f)) < STILL_MOUTH:
-        return "the mouth does not move"
+        return STILL
     return None
 
 
@@ -106,34 +142,56 @@ def _without_trend(series_f: Series) -> Series:
     return np.asarray(series_f - gaussian_filter1d(series_f, TREND_FRAMES))
 
 
-def _vowel_level(waveform_s: NDArray[np.float32]) -> Series:
-    """Logarithm of the vowel band's level in each frame, over a floor of 2 % of its loud parts."""
+def _band_levels(waveform_s: NDArray[np.float32]) -> list[Series]:
+    """Logarithm of each band's level in each frame, over a floor of 2 % of its loud parts."""
     from scipy.signal import butter, sosfiltfilt
 
-    band = butter(2, VOWEL_BAND_HZ, "bandpass", fs=SAMPLE_RATE, output="sos")
-    filtered = sosfiltfilt(band, waveform_s.astype(np.float64))
-    level = np.sqrt((filtered.reshape(-1, SAMPLES_PER_FRAME) ** 2).mean(axis=1))
-    return np.asarray(np.log(level + 0.02 * np.quantile(level, 0.95) + 1e-9))
+    levels = []
+    for band_hz in BANDS_HZ:
+        band = butter(2, band_hz, "bandpass", fs=SAMPLE_RATE, output="sos")
+        filtered = sosfiltfilt(band, waveform_s.astype(np.float64))
+        level = np.sqrt((filtered.reshape(-1, SAMPLES_PER_FRAME) ** 2).mean(axis=1))
+        levels.append(np.log(level + 0.02 * np.quantile(level, 0.95) + 1e-9))
+    return levels
 
 
-def _random_phases(series_f: Series, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Series with the same spectrum and random phases, shape (count, frames)."""
-    spectrum = np.fft.rfft(series_f)
-    turns = np.exp(2j * np.pi * rng.random((count, len(spectrum))))
+def _random_phases(series_bf: Series, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Series with the same spectra and random phases, the same in all bands; shape (bands, count, frames)."""
+    spectra = np.fft.rfft(series_bf)
+    turns = np.exp(2j * np.pi * rng.random((count, spectra.shape[1])))
     turns[:, 0] = 1
-    return np.fft.irfft(np.abs(spectrum) * turns, n=len(series_f), axis=1)
+    return np.fft.irfft(spectra[:, None] * turns, n=series_bf.shape[1], axis=2)
 
 
-def _correlations(mouth_f: Series, voices_nf: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlation of the mouth with each voice at every offset, over the frames both have; shape (n, offsets)."""
+def _correlations(mouth_f: Series, voices_bnf: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlation of the mouth with each voice at every offset, over the frames both have, averaged over the bands.
+
+    Returns:
+        Shape (n, offsets), from -SEARCH_FRAMES on.
+    """
     frames = len(mouth_f)
     offsets = range(-SEARCH_FRAMES, SEARCH_FRAMES + 1)
-    result = np.zeros((len(voices_nf), len(offsets)))
+    first = np.array([max(0, offset) for offset in offsets])
+    last = np.array([min(frames, frames + offset) for offset in offsets])
+    # A column an offset: the mouth's overlap, centred, where the voice stands. The voice's mean then does not matter.
+    moved_fo = np.zeros((frames, len(offsets)))
     for column, offset in enumerate(offsets):
-        first, last = max(0, -offset), min(frames, frames - offset)
-        mouth = mouth_f[first:last] - mouth_f[first:last].mean()
-        voices = voices_nf[:, first + offset : last + offset]
-        voices = voices - voices.mean(axis=1, keepdims=True)
-        norm = np.linalg.norm(mouth) * np.linalg.norm(voices, axis=1)
-        result[:, column] = (voices @ mouth) / np.maximum(norm, 1e-12)
-    return result
+        mouth = mouth_f[first[column] - offset : last[column] - offset]
+        moved_fo[first[column] : last[column], column] = mouth - mouth.mean()
+    length = np.linalg.norm(moved_fo, axis=0)
+    sums = np.pad(np.cumsum(voices_bnf, axis=2), ((0, 0), (0, 0), (1, 0)))
+    squares = np.pad(np.cumsum(voices_bnf**2, axis=2), ((0, 0), (0, 0), (1, 0)))
+    mean_part = (sums[..., last] - sums[..., first]) ** 2 / (last - first)
+    spread = np.sqrt(np.maximum(squares[..., last] - squares[..., first] - mean_part, 0))
+    return np.asarray((voices_bnf @ moved_fo / np.maximum(length * spread, 1e-12)).mean(axis=0))
+
+
+def _circular(mouth_f: Series, voices_bnf: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same with what is shifted out at one end coming in at the other; (n, offsets), up to CHANCE_FRAMES."""
+    frames = len(mouth_f)
+    mouth = mouth_f - mouth_f.mean()
+    norm = np.maximum(np.linalg.norm(voices_bnf, axis=2, keepdims=True) * np.linalg.norm(mouth), 1e-12)
+    spectrum = np.fft.rfft((voices_bnf / norm).mean(axis=0)) * np.conj(np.fft.rfft(mouth))
+    circle = np.fft.irfft(spectrum, n=frames, axis=1)
+    reach = min(CHANCE_FRAMES, (frames - 1) // 2)
+    return circle[:, np.r_[0 : reach + 1, frames - reach : frames]]

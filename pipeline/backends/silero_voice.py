@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from schemas.errors import UserError
@@ -51,6 +50,8 @@ class SileroVoice:
 
     def __init__(self) -> None:
         """Load the model. Raises UserError where the package or its file is missing."""
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

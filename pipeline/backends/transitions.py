@@ -57,6 +57,11 @@ class Transition:
     last: int
     kind: Kind
 
+    @classmethod
+    def between(cls, ends: int, last: int) -> "Transition":
+        """From picture `ends`, the last of its shot or the first of a dissolve, to `last`, the dissolve's last one."""
+        return cls(first=ends + 1, last=last + 1, kind="cut" if ends == last else "dissolve")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:

@@ -1,4 +1,4 @@
-"""Nearest vectors with LanceDB: exact search over vectors of length 1, with filters on their columns."""
+"""Nearest vectors with LanceDB, of length 1 and with filters on their columns: exact, or by an index for millions."""
 
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -9,12 +9,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-BACKEND = f"lancedb {version('lancedb')}, exact"
+BACKEND = f"lancedb {version('lancedb')}"
 
 QUERY_BATCH = 256
 """Vectors searched for in one query."""
 WRITE_BATCH = 4096
 """Vectors written at a time, however few come at once: each write is a file and a version."""
+
+TRAINED_ON = 64
+"""Vectors of each partition that the index is trained on."""
 
 Vectors = NDArray[np.float32]
 Found = list[tuple[int, float]]
@@ -39,6 +42,8 @@ class VectorIndex:
         self._dimension = dimension
         self._waiting: list[pa.Table] = []
         self._count = 0
+        self._probes = 0
+        """Partitions that a search looks at; 0: all vectors."""
 
     def __len__(self) -> int:
         return self._count
@@ -63,6 +68,16 @@ class VectorIndex:
         self._write()
         self._table.create_index(column, config=BTree())
 
+    def partition(self, probes: int) -> None:
+        """Index the vectors, once all are added: a search then looks at the `probes` nearest of sqrt(n) partitions."""
+        from lancedb.index import IvfFlat
+
+        self._write()
+        partitions = max(1, round(self._count**0.5))
+        config = IvfFlat(distance_type="dot", num_partitions=partitions, sample_rate=TRAINED_ON)
+        self._table.create_index("vector", config=config)
+        self._probes = min(probes, partitions)
+
     def vectors(self) -> Vectors:
         """All vectors, shape (n, dimension), read from disk as they are touched."""
         if not self._count:
@@ -73,7 +88,7 @@ class VectorIndex:
         """The most similar vectors among those whose columns satisfy an SQL condition."""
         self._write()
         query = self._table.search(np.asarray(vector_d)).where(where, prefilter=True)
-        return _ranked(_searched(query, limit), 1)[0]
+        return _ranked(_searched(query, limit, self._probes), 1)[0]
 
     def neighbours(self, places: Sequence[int], *, limit: int) -> Iterator[Found]:
         """For each of these positions, in order: the most similar vectors, itself among them."""
@@ -81,7 +96,7 @@ class VectorIndex:
         vectors = self.vectors()
         for start in range(0, len(places), QUERY_BATCH):
             queries = np.asarray(vectors[list(places[start : start + QUERY_BATCH])])
-            yield from _ranked(_searched(self._table.search(queries), limit), len(queries))
+            yield from _ranked(_searched(self._table.search(queries), limit, self._probes), len(queries))
 
     def _write(self) -> None:
         if self._waiting:
@@ -89,8 +104,9 @@ class VectorIndex:
             self._waiting = []
 
 
-def _searched(query: Any, limit: int) -> pa.Table:
+def _searched(query: Any, limit: int, probes: int) -> pa.Table:
     # Without an index on the vectors the search looks at each of them: exact.
+    query = query.nprobes(probes) if probes else query
     found = query.distance_type("dot").limit(limit).select(["position", "_distance"]).to_arrow()
     return found if isinstance(found, pa.Table) else pa.Table.from_batches(found)
 

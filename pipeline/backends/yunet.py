@@ -79,7 +79,7 @@ class YunetDetector:
                     box=(float(x0y0[0]), float(x0y0[1]), float(x1y1[0]), float(x1y1[1])),
                     score=float(row[14]),
                     certain=bool(row[14] >= CERTAIN_SCORE),
-                    landmarks_5xy=_left_to_right(points),
+                    landmarks_5xy=left_to_right(points),
                 )
             )
         return found
@@ -102,7 +102,7 @@ def yaw_deg(landmarks_5xy: NDArray[np.float64], *, aspect: float) -> float:
     return float(np.degrees(np.arctan2(nose / NOSE_DEPTH, apart)))
 
 
-def _left_to_right(points_5xy: NDArray[np.float64]) -> NDArray[np.float64]:
+def left_to_right(points_5xy: NDArray[np.float64]) -> NDArray[np.float64]:
     """YuNet names eyes and mouth corners by the person's side; in a mirrored picture the two may swap."""
     order = [0, 1, 2, 3, 4]
     if points_5xy[0, 0] > points_5xy[1, 0]:

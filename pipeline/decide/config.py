@@ -23,6 +23,7 @@ BOUNDS = {
     # Grey face crops hardly see the look, so that only frames of one and the same picture come this close.
     "classical": (0.85, 0.985),
     "sface": (0.363, 0.92),
+    "arcface": (0.45, 0.92),
 }
 """Descriptor -> lower and upper bound of similarity where the configuration gives none: scales differ."""
 
@@ -37,6 +38,9 @@ class ReferenceBounds(Configuration):
         default=None, ge=-1, le=1, description="Above it the picture is a copy; by descriptor where not given"
     )
     size: float = Field(default=0.1, ge=0, le=1, description="Least face height over its frame's height")
+    sharpness: float = Field(
+        default=0.15, ge=0, le=1, description="Least sharpness of the candidate's face, 0 (blurred) to 1; 0: any"
+    )
     limit: int = Field(default=1, ge=1, le=4, description="References packed with a clip, best first")
 
     @model_validator(mode="after")

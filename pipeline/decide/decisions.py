@@ -12,6 +12,7 @@ from pipeline.decide.ranges import RowWriter, in_turn, ranges
 from pipeline.decide.surplus import create_copies, create_surplus
 from pipeline.decide.verdicts import parse_rules, verdicts_query, with_missed
 from pipeline.store.relations import Relations
+from pipeline.verdicts.standing import create_standing
 
 BACKEND = "rules/1"
 
@@ -25,13 +26,14 @@ def decide(relations: Relations, config: DecideConfig, *, folder: Path, fingerpr
     create_uses(relations)
     create_components(relations, config.val_fraction, folder=folder)
     create_copies(relations)
+    reviewed, _ = create_standing(relations)
     capped = config.caps != Caps()
     contested = "true" if capped else "passed.id IN (SELECT id FROM copies WHERE {within})"
 
     def decided(within: str) -> pa.Table:
         with relations.connection.cursor() as cursor:
-            known = contested.format(within=within)
-            return with_missed(cursor.execute(verdicts_query(rules, within, contested=known)).to_arrow_table(), rules)
+            query = verdicts_query(rules, within, contested=contested.format(within=within), reviewed=reviewed)
+            return with_missed(cursor.execute(query).to_arrow_table(), rules, reviewed=reviewed)
 
     made, about = folder / "decisions", {"backend": BACKEND, "fingerprint": fingerprint}
     parts = ranges(relations)
@@ -53,6 +55,6 @@ def _without_surplus(within: str) -> str:
     return f"""SELECT decided.id, CASE WHEN surplus.id IS NULL THEN tier ELSE 'none' END AS tier,
                       CASE WHEN surplus.id IS NULL THEN outcome ELSE 'reject' END AS outcome, split, component,
                       CASE WHEN surplus.id IS NULL THEN failed_rules ELSE list_prepend({rule}, failed_rules) END
-                          AS failed_rules, unknown_rules
+                          AS failed_rules, unknown_rules, overruled
                FROM (SELECT * FROM contested WHERE {within}) AS decided
                LEFT JOIN (SELECT * FROM surplus WHERE {within}) AS surplus USING (id)"""

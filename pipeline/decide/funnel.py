@@ -6,10 +6,10 @@ from typing import Any
 
 from pipeline.decide.config import DecideConfig
 from pipeline.decide.surplus import DUPLICATE_RULE, cap_rules
-from pipeline.decide.verdicts import NEEDED
+from pipeline.decide.verdicts import NEEDED, REVIEWED
 from pipeline.store.relations import Relations
 
-UNSAID = {rule.text for rules in NEEDED.values() for rule in rules}
+UNSAID = {rule.text for group in (NEEDED, REVIEWED) for rules in group.values() for rule in rules}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +73,9 @@ def funnel(relations: Relations, config: DecideConfig) -> Funnel:
 
 def rule_order(config: DecideConfig) -> list[tuple[str, str]]:
     """(tier, rule) in the order in which a clip meets them; that is also their order in a decision."""
-    subject = [*config.subject, *(rule.text for rule in NEEDED["subject"]), DUPLICATE_RULE, *cap_rules(config.caps)]
-    sync = [*config.sync, *(rule.text for rule in NEEDED["sync"])]
+    said = {tier: [rule.text for rule in (*NEEDED[tier], *REVIEWED[tier])] for tier in NEEDED}
+    subject = [*config.subject, *said["subject"], DUPLICATE_RULE, *cap_rules(config.caps)]
+    sync = [*config.sync, *said["sync"]]
     return [("subject", rule) for rule in subject] + [("sync", rule) for rule in sync]
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 from pipeline.decide.config import ReferenceBounds
 from pipeline.decide.ranges import RowWriter, in_turn, ranges
 from pipeline.store.relations import Relations
+from pipeline.verdicts.standing import create_standing
 
 BACKEND = "references/1"
 
@@ -15,16 +16,25 @@ SCORE = "similarity::DOUBLE * (1 + coalesce(difference, 0)::DOUBLE)"
 
 
 def choose_references(
-    relations: Relations, bounds: ReferenceBounds, descriptor: str, *, folder: Path, fingerprint: str
+    relations: Relations,
+    bounds: ReferenceBounds,
+    descriptor: str,
+    *,
+    folder: Path,
+    fingerprint: str,
+    looks: bool = False,
 ) -> dict[str, Path]:
     """Table -> a file of its rows in `folder`, for the table `references`.
 
     `descriptor`: what measured similarity, as `faces.descriptor` names it; bounds that are not given follow from it.
+    `looks`: whether pictures and captions have embeddings, so that they can be compared.
     """
+    _, bad = create_standing(relations)
 
     def chosen(within: str) -> pa.Table:
         with relations.connection.cursor() as cursor:
-            return cursor.execute(references_query(bounds, descriptor, within)).to_arrow_table()
+            query = references_query(bounds, descriptor, within, bad=bad)
+            return cursor.execute(agreement_query(query) if looks else query).to_arrow_table()
 
     made = folder / "references"
     with RowWriter(made, "references", backend=BACKEND, fingerprint=fingerprint) as references:
@@ -33,7 +43,23 @@ def choose_references(
     return {"references": made}
 
 
-def references_query(bounds: ReferenceBounds, descriptor: str, within: str) -> str:
+def agreement_query(references: str) -> str:
+    """SQL of these rows with `caption_similarity`: the least cosine of the clip's caption and a reference chosen."""
+    return f"""
+        WITH refs AS ({references}), pairs AS (
+            SELECT id, unnest(list_distinct(list_concat(chosen, speaker_chosen))) AS candidate FROM refs
+        ), agreed AS (
+            SELECT pairs.id, min(list_dot_product(looks.caption_embedding, seen.embedding)) AS caption_similarity
+            FROM pairs JOIN candidates ON candidates.id = pairs.candidate
+            JOIN look_tracks AS seen
+                ON seen.clip_id = candidates.reference_clip_id AND seen.track = candidates.reference_track
+            JOIN looks ON looks.id = pairs.id
+            WHERE len(looks.caption_embedding) = len(seen.embedding) GROUP BY pairs.id
+        )
+        SELECT refs.*, agreed.caption_similarity FROM refs LEFT JOIN agreed USING (id) ORDER BY id"""
+
+
+def references_query(bounds: ReferenceBounds, descriptor: str, within: str, *, bad: bool = False) -> str:
     """SQL of a row for every clip of a range: how many references it has, and which candidates they are, best first.
 
     A clip's references come from all its tracks in turn, the best of each first, so that with several people none is
@@ -44,7 +70,9 @@ def references_query(bounds: ReferenceBounds, descriptor: str, within: str) -> s
         bounds: what may be packed.
         descriptor: what measured similarity, as `faces.descriptor` names it.
         within: condition on `id` that holds for the rows of the range.
+        bad: whether there are pictures that reviewers called bad, in the table `bad_references`.
     """
+    but = "AND (clip_id, file) NOT IN (SELECT clip_id, file FROM bad_references)" if bad else ""
     lower, upper = bounds.similarity(descriptor)
     limit = bounds.limit
     return f"""
@@ -53,7 +81,8 @@ def references_query(bounds: ReferenceBounds, descriptor: str, within: str) -> s
                    min_by(rank, (-({SCORE}), rank), {limit}) AS ranks
             FROM candidates
             WHERE {within.replace("id", "clip_id")} AND size >= {bounds.size}::FLOAT
-              AND similarity BETWEEN {lower}::DOUBLE AND {upper}::DOUBLE
+              AND coalesce(sharpness, 0) >= {bounds.sharpness}::FLOAT
+              AND similarity BETWEEN {lower}::DOUBLE AND {upper}::DOUBLE {but}
             GROUP BY clip_id, track
         ), named AS (
             SELECT *, list_transform(ranks, lambda rank: clip_id || '_t' || track || '_c' || rank) AS ids FROM tracks

@@ -16,10 +16,13 @@ def cap_rules(caps: Caps) -> list[str]:
 
 
 def create_copies(relations: Relations) -> None:
-    """Make the table `copies` (id, group) of clips of which there are several."""
+    """Make the table `copies` (id, group, worth, elsewhere) of clips of which there are several, in any run."""
     relations.connection.execute(
-        """CREATE OR REPLACE TABLE copies AS SELECT id, "group" FROM duplicates
-           WHERE "group" IN (SELECT DISTINCT "group" FROM duplicates WHERE id <> "group")"""
+        """CREATE OR REPLACE TABLE copies AS
+           SELECT id, "group", worth, CASE WHEN duplicate_run IS NOT NULL
+                  THEN 'kept copy = ' || duplicate_of || ' in ' || duplicate_run END AS elsewhere
+           FROM duplicates WHERE duplicate_run IS NOT NULL
+                OR "group" IN (SELECT DISTINCT "group" FROM duplicates WHERE id <> "group")"""
     )
 
 
@@ -27,12 +30,16 @@ def create_surplus(relations: Relations, caps: Caps) -> None:
     """Make the table `surplus` (id, rule, values): clips of the view `contested` that are too many."""
     execute = relations.connection.execute
     execute('CREATE OR REPLACE TABLE surplus (id VARCHAR, rule VARCHAR, "values" VARCHAR)')
-    # The higher tier first, then the sharper, then the smaller id.
+    execute(
+        "INSERT INTO surplus SELECT id, ?, elsewhere FROM copies JOIN contested USING (id) WHERE elsewhere IS NOT NULL",
+        [DUPLICATE_RULE],
+    )
+    # The higher tier first, then what the duplicates say is the best, then the more detailed, then the smaller id.
     execute(
         """INSERT INTO surplus SELECT id, ?, 'kept copy = ' || best FROM (
-               SELECT id, first_value(id) OVER (PARTITION BY "group" ORDER BY
-                      contested.tier <> 'sync', coalesce(quality.sharpness, 0) DESC, id) AS best
-               FROM copies JOIN contested USING (id) JOIN quality USING (id))
+               SELECT id, first_value(id) OVER (PARTITION BY copies."group" ORDER BY
+                      contested.tier <> 'sync', is_duplicate, coalesce(copies.worth, 0) DESC, id) AS best
+               FROM copies JOIN contested USING (id) JOIN duplicates USING (id) WHERE elsewhere IS NULL)
            WHERE id <> best""",
         [DUPLICATE_RULE],
     )

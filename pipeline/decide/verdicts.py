@@ -26,6 +26,26 @@ NEEDED = {
 """What a sample of a tier is made of, whatever the rules say."""
 
 
+def _said(text: str, sql: str) -> Rule:
+    return Rule(text=f"review: {text}", sql=sql, columns=("review.verdict",))
+
+
+REVIEWED = {
+    "subject": (
+        _said("nobody rejects it", 'CASE WHEN "review".rejected THEN false ELSE true END'),
+        _said(
+            "the caption is right",
+            'CASE WHEN "review".wants_caption AND "review".caption IS NULL THEN NULL ELSE true END',
+        ),
+    ),
+    "sync": (_said("nobody calls the sync bad", 'CASE WHEN "review".bad_sync THEN false ELSE true END'),),
+}
+"""Verdicts of reviewers as rules. They stand after the measured ones."""
+
+NOT_FOR_REVIEWERS = ("locations", "references")
+"""Who accepts a clip sets aside what was measured of it, but neither a licence nor the want of a reference."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """The rules of both tiers, checked."""
@@ -62,25 +82,30 @@ def _sample(table: str, name: str) -> str:
     return "[]::VARCHAR[]" if pa.types.is_list(type_) else "''::BLOB" if pa.types.is_binary(type_) else "''"
 
 
-def verdicts_query(rules: Rules, within: str, *, contested: str = "false") -> str:
+def verdicts_query(rules: Rules, within: str, *, contested: str = "false", reviewed: bool = False) -> str:
     """SQL of a row for every clip of a range: tier and outcome by the rules alone; for `with_missed`, what each rule
     says (`r0`, `r1`, ...) and, where that is not true, the values that it saw (`v0`, ...).
 
     Reads the tables `uses`, and `components` for the split. `within`: condition on `id` that holds for the rows of the
-    range. `contested`: condition on a clip that passes, of which there may be too many.
+    range. `contested`: condition on a clip that passes, of which there may be too many. `reviewed`: whether any verdict
+    stands; `standing` has them. Then `accepted` and `m0`, ... say what the rules would say without a verdict.
     """
-    every = _every(rules)
-    judged = ", ".join(f"{rule.sql} AS r{place}" for place, (_, rule) in enumerate(every))
+    every, free = _every(rules, reviewed), _free(rules, reviewed)
+    judged = ", ".join(f"{_judged(rule, place in free)} AS r{place}" for place, (_, rule) in enumerate(every))
+    judged += "".join(f", {every[place][1].sql} AS m{place}" for place in free)
+    judged += ', coalesce("review".accepted, false) AS accepted' if reviewed else ", false AS accepted"
     columns = sorted({name for _, rule in every for name in rule.columns})
     seen = ", ".join(f'{column(name)} AS "{name}"' for name in columns)
     shown = ", ".join(
-        f"r{place}, CASE WHEN r{place} IS NOT TRUE THEN {_seen(rule)} END AS v{place}"
+        f"r{place}, CASE WHEN {'m' if place in free else 'r'}{place} IS NOT TRUE THEN {_seen(rule)} END AS v{place}"
         for place, (_, rule) in enumerate(every)
     )
+    shown += "".join(f", m{place}" for place in free)
     tables = " ".join(
-        f'LEFT JOIN (SELECT * FROM "{table}" WHERE {within}) AS "{table}" ON "{table}".id = "clips".id'
-        for table in CLIP_TABLES
+        f'LEFT JOIN {_rows(table, within, reviewed)} AS "{table}" ON "{table}".id = "clips".id' for table in CLIP_TABLES
     )
+    if reviewed:
+        tables += f' LEFT JOIN (SELECT * FROM standing WHERE {within}) AS "review" ON "review".id = "clips".id'
     return f"""
         WITH judged AS (
             SELECT "clips".id, "clips".source_id, {judged}, {seen}
@@ -93,22 +118,29 @@ def verdicts_query(rules: Rules, within: str, *, contested: str = "false") -> st
                CASE WHEN NOT subject_passed THEN 'none' WHEN sync_passed THEN 'sync' ELSE 'subject' END AS tier,
                CASE WHEN subject_passed THEN 'keep' WHEN {_any_false(every)} THEN 'reject' ELSE 'unknown' END
                    AS outcome,
-               components.split, components.component, {shown},
+               components.split, components.component, accepted, {shown},
                subject_passed AND {contested} AS contested
         FROM passed JOIN components ON components.id = passed.source_id"""
 
 
-def with_missed(verdicts: pa.Table, rules: Rules) -> pa.Table:
-    """The rows of `verdicts_query` with the columns `failed_rules` and `unknown_rules`, put together here: in DuckDB
-    these lists took half of the time of all decisions."""
-    every = _every(rules)
+def with_missed(verdicts: pa.Table, rules: Rules, *, reviewed: bool = False) -> pa.Table:
+    """The rows of `verdicts_query` with the columns `failed_rules`, `unknown_rules` and `overruled`, put together here:
+    in DuckDB these lists took half of the time of all decisions."""
+    every, free = _every(rules, reviewed), _free(rules, reviewed)
     said = [verdicts[f"r{place}"].combine_chunks() for place in range(len(every))]
     seen = pa.concat_arrays([verdicts[f"v{place}"].combine_chunks() for place in range(len(every))])
     failed = np.column_stack([pc.equal(one, False).fill_null(False).to_numpy(zero_copy_only=False) for one in said])
     unknown = np.column_stack([one.is_null().to_numpy(zero_copy_only=False) for one in said])
-    rows = verdicts.select([name for name in verdicts.column_names if name[0] not in "rv"])
-    rows = rows.append_column("failed_rules", _lists(failed, seen, every))
-    return rows.append_column("unknown_rules", _lists(unknown, seen, every))
+    overruled = np.zeros_like(failed)
+    for place in free:
+        passed = verdicts[f"m{place}"].combine_chunks().fill_null(False)
+        set_aside = pc.and_(verdicts["accepted"].combine_chunks(), pc.invert(passed))
+        overruled[:, place] = set_aside.to_numpy(zero_copy_only=False)
+    rows = verdicts.select(["id", "tier", "outcome", "split", "component", "contested"])
+    lists = {"failed_rules": failed, "unknown_rules": unknown, "overruled": overruled}
+    for name, missed in lists.items():
+        rows = rows.append_column(name, _lists(missed, seen, every))
+    return rows
 
 
 def _lists(missed: NDArray[np.bool_], seen: pa.StringArray, every: list[tuple[str, Rule]]) -> pa.ListArray:
@@ -121,10 +153,35 @@ def _lists(missed: NDArray[np.bool_], seen: pa.StringArray, every: list[tuple[st
     return pa.ListArray.from_arrays(ends, pa.StructArray.from_arrays(list(fields.values()), list(fields)))
 
 
-def _every(rules: Rules) -> list[tuple[str, Rule]]:
+def _every(rules: Rules, reviewed: bool) -> list[tuple[str, Rule]]:
     """With their tiers, in the order in which a clip meets them."""
-    subject = [("subject", rule) for rule in (*rules.subject, *NEEDED["subject"])]
-    return subject + [("sync", rule) for rule in (*rules.sync, *NEEDED["sync"])]
+    said: dict[str, tuple[Rule, ...]] = REVIEWED if reviewed else dict.fromkeys(REVIEWED, ())
+    subject = [("subject", rule) for rule in (*rules.subject, *NEEDED["subject"], *said["subject"])]
+    return subject + [("sync", rule) for rule in (*rules.sync, *NEEDED["sync"], *said["sync"])]
+
+
+def _free(rules: Rules, reviewed: bool) -> list[int]:
+    """Places of the rules that a reviewer who accepts the clip sets aside."""
+    return [place for place, rule in enumerate(rules.subject) if reviewed and _for_reviewers(rule)]
+
+
+def _for_reviewers(rule: Rule) -> bool:
+    return not any(name.startswith(f"{table}.") for table in NOT_FOR_REVIEWERS for name in rule.columns)
+
+
+def _judged(rule: Rule, free: bool) -> str:
+    """SQL of whether a rule is passed. `free`: a reviewer who accepts the clip sets it aside."""
+    return f'CASE WHEN "review".accepted THEN true ELSE {rule.sql} END' if free else rule.sql
+
+
+def _rows(table: str, within: str, reviewed: bool) -> str:
+    if table == "captions" and reviewed:
+        # A caption that a reviewer wrote stands in the place of the measured one.
+        words = "len(string_split_regex(standing.caption, '\\s+'))"
+        return f"""(SELECT captions.* REPLACE (coalesce(standing.caption, text) AS text,
+                           CASE WHEN standing.caption IS NULL THEN word_count ELSE {words} END AS word_count)
+                    FROM (SELECT * FROM captions WHERE {within}) AS captions LEFT JOIN standing USING (id))"""
+    return f'(SELECT * FROM "{table}" WHERE {within})'
 
 
 def _seen(rule: Rule) -> str:

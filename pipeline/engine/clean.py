@@ -7,6 +7,7 @@ from pipeline.pack.manifest import read_manifests
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, snapshot_path
+from pipeline.verdicts.fold import settled
 
 MEDIA_COLUMNS = {
     "sources": ("locations", "source_id"),
@@ -15,6 +16,7 @@ MEDIA_COLUMNS = {
     "faces": ("faces", "boxes_sha256"),
     "references": ("tracks", "reference_sha256"),
     "thumbnails": ("quality", "thumbnail_sha256"),
+    "frames": ("frames", "frames_sha256"),
 }
 """Kind of media -> the table and column that name them."""
 
@@ -33,6 +35,7 @@ def leftovers(files: Files, snapshot: Snapshot, *, keep_manifests: int) -> Itera
     yield from (f"shards/manifests/{number}.json" for number in manifests if number not in kept)
     shards = {f"shards/{shard.url}" for manifest in kept.values() for shard in manifest.shards}
     yield from (path for path in files.walk("shards") if path.endswith(".tar") and path not in shards)
+    yield from settled(files, snapshot)
     yield from _media(files, Relations(files, snapshot))
 
 

@@ -19,6 +19,7 @@ from pipeline.flow import DECISIONS, SETS
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit, latest
+from pipeline.verdicts.fold import folded
 from schemas.errors import WorkFailed
 
 WAVE = 4096
@@ -66,6 +67,7 @@ def curate(
 def run_sets(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
     """Set stages, decisions and shards of what is committed; a commit at the end of each part."""
     base = snapshot
+    snapshot = folded(files, snapshot)
     for stage in (*SETS, *DECISIONS):
         snapshot = run_set(stage, files, snapshot, config)
     snapshot = pack_into(files, snapshot, config)
@@ -87,11 +89,11 @@ def _run_items(
     if not first:
         return base, 0, gone
     # Ray takes seconds to import; a run with nothing to do does without.
-    from pipeline.engine.clip_stages import check_stages
     from pipeline.engine.metrics import DriverMetrics
+    from pipeline.engine.preflight import check_backends
     from pipeline.engine.ray_run import run_passes, running_ray
 
-    check_stages(config)
+    check_backends(config, cluster=address is not None)
     check_room(files, new_bytes, share=config.engine.disk_share)
     limit = FailureLimit(share=config.engine.failure_limit, seen_first=config.engine.failure_limit_from)
     commits = Commits(files, base, limit)

@@ -23,6 +23,7 @@ from pipeline.stages import shots as shots_stage
 from pipeline.store.files import Files
 from pipeline.store.media import put_media
 from pipeline.store.parts import read_part, write_part
+from pipeline.weights.locate import Weights
 
 
 @contextmanager
@@ -48,6 +49,7 @@ class CutPass:
     def __init__(self, files: Files, config: CurateConfig, session: str) -> None:
         self._files = files
         self._config = config
+        self._find_cuts = shots_stage.cut_finder(config.shots, Weights(config.weights.own), device=config.engine.device)
         self._fingerprints = fingerprints(config)
         self._attempts = Attempts(files, session, Watchdog(files, memory_mb=config.engine.memory_mb))
 
@@ -89,13 +91,13 @@ class CutPass:
     def _find_shots(self, source: Source, parts: dict[str, str], work: Work) -> None:
         start = time.process_time()
         rows: dict[str, list[Row]] = {"sources": [], "shots": []}
-        about = {"backend": shots_stage.BACKEND, "fingerprint": self._fingerprints["shots"]}
+        about = {"backend": shots_stage.backend_of(self._config.shots), "fingerprint": self._fingerprints["shots"]}
         work.count("decodes.shots")
         work.count("computed.shots")
         work.count("bytes.footage", source.path.stat().st_size if source.path.exists() else 0)
         try:
             with self._attempt("shots", source, work), work.timed("shots"):
-                found = shots_stage.detect_shots(source, self._config.shots)
+                found = shots_stage.detect_shots(source, self._config.shots, self._find_cuts)
         except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
             refuse_full(error)
             seconds = time.process_time() - start

@@ -8,8 +8,7 @@ from typing import Any
 from pipeline.config import CurateConfig
 from pipeline.decide.funnel import Funnel, funnel
 from pipeline.engine.run_file import write_run
-from pipeline.engine.sets import decide_stage, run_set, set_parts
-from pipeline.flow import DECISIONS
+from pipeline.engine.sets import decide_stage, follow_verdicts, set_parts, show_verdicts
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit
@@ -49,8 +48,9 @@ def decide_again(files: Files, snapshot: Snapshot, config: CurateConfig, *, dry_
         folder = files.scratch()
         try:
             after = Relations(files, snapshot)
-            chosen = set_parts("references", before, config)["references"]
-            if files.exists(chosen):
+            edited = show_verdicts(after, config, folder)
+            chosen = set_parts("references", after, config)["references"]
+            if files.exists(chosen) and not edited:
                 after.show("references", files.address(chosen))
             else:
                 _try("references", after, config, folder)
@@ -59,10 +59,7 @@ def decide_again(files: Files, snapshot: Snapshot, config: CurateConfig, *, dry_
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     with writing(files):
-        decided = snapshot
-        for stage in DECISIONS:
-            decided = run_set(stage, files, decided, config)
-        snapshot = commit(files, snapshot, decided)
+        snapshot = commit(files, snapshot, follow_verdicts(files, snapshot, config))
         write_run(files, config)
     after = Relations(files, snapshot)
     before.show("after", files.address(snapshot.sets["decisions"]))

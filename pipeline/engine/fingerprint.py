@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from operator import attrgetter
@@ -9,7 +10,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipeline.backends.catalogue import chosen
+from pipeline.environments import ENVIRONMENTS
 from pipeline.flow import STAGE, Stage
+from pipeline.weights.locate import Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uses:
+    """What a stage's chosen backends stand on."""
+
+    packages: dict[str, str]
+    weights: dict[str, str]
 
 
 def _digest(value: Any) -> str:
@@ -21,15 +33,50 @@ def _version(package: str) -> str:
     return version(package)
 
 
-def stage_fingerprint(stage: Stage, options: BaseModel) -> str:
-    """16 hex digits over the stage's code version, its options and the versions of the packages that matter."""
+def stage_fingerprint(stage: Stage, options: BaseModel, uses: Uses | None = None) -> str:
+    """16 hex digits over the stage's code version, its options and the versions of the packages that matter.
+
+    `uses`: packages and weights of the backends that the options choose.
+    """
     packages = {name: _version(name) for name in stage.packages}
-    return _digest([stage.name, stage.version, options.model_dump(mode="json"), packages])
+    said = [stage.name, stage.version, _options(options), packages]
+    if uses is not None and (uses.packages or uses.weights):
+        said.append([uses.packages, uses.weights])
+    return _digest(said)
+
+
+def _options(options: BaseModel) -> dict[str, Any]:
+    """As JSON, without those that a section names in `WHERE`: where and how fast it works changes no result."""
+    without: frozenset[str] = getattr(options, "WHERE", frozenset())
+    dumped = options.model_dump(mode="json", exclude=set(without))
+    for name in dumped:
+        below = getattr(options, name)
+        if isinstance(below, BaseModel):
+            dumped[name] = _options(below)
+    return dumped
+
+
+def uses_of(stage: str, config: Any) -> Uses:
+    """Packages (name -> version, or the version asked for) and weights (name -> what tells it from another)."""
+    packages: dict[str, str] = {}
+    identities: dict[str, str] = {}
+    for backend in chosen(config):
+        if backend.stage != stage:
+            continue
+        packages |= {name: _version(name) for name in backend.packages}
+        if backend.environment is not None:
+            packages |= dict(ENVIRONMENTS[backend.environment].packages)
+        weights = Weights(config.weights.own)
+        identities |= {name: weights.identity(name) for name in backend.weights_of(config)}
+    return Uses(packages=packages, weights=identities)
 
 
 def fingerprints(config: BaseModel) -> dict[str, str]:
     """Stage name -> fingerprint, under this configuration."""
-    return {name: stage_fingerprint(stage, attrgetter(stage.section or name)(config)) for name, stage in STAGE.items()}
+    return {
+        name: stage_fingerprint(stage, attrgetter(stage.section or name)(config), uses_of(name, config))
+        for name, stage in STAGE.items()
+    }
 
 
 def input_digest(*inputs: str | int) -> str:

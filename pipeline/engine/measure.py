@@ -22,7 +22,7 @@ from pipeline.engine.watch import Outcome, watch_clip
 from pipeline.engine.watchdog import Watchdog
 from pipeline.engine.work import Work
 from pipeline.flow import MEASURE, STAGE
-from pipeline.stage import Clip, ClipStage, FrameStage, Row, Unmeasurable
+from pipeline.stage import BatchStage, Clip, ClipStage, FrameStage, Row, Unmeasurable
 from pipeline.store.files import Files
 from pipeline.store.media import local_media, put_media
 from pipeline.store.parts import read_part, write_part
@@ -51,17 +51,19 @@ class _Settled:
 
 
 class MeasurePass:
-    """Runs the clip-level stages on one unit after another. Models are loaded once, when the pass is made."""
+    """Runs clip-level stages on one unit after another. Models are loaded once, when the pass is made."""
 
-    def __init__(self, files: Files, config: CurateConfig, session: str) -> None:
+    def __init__(self, files: Files, config: CurateConfig, session: str, stages: Sequence[str] = MEASURE) -> None:
+        """`stages`: by name. What they need of other stages must have been done by a pass before."""
         cv2.setNumThreads(1)
         self._files = files
         self._engine = config.engine
         self._fingerprints = fingerprints(config)
         self._watchdog = Watchdog(files, memory_mb=config.engine.memory_mb)
         self._attempts = Attempts(files, session, self._watchdog)
-        self._frame_stages = frame_stages(config)
-        self._clip_stages = clip_stages(config)
+        self._stages = stages
+        self._frame_stages = frame_stages(config, stages)
+        self._clip_stages = clip_stages(config, stages)
 
     def __call__(self, unit: Unit) -> Unit:
         """The unit with the parts of every clip-level table, computed where they were missing."""
@@ -75,14 +77,15 @@ class MeasurePass:
         # So many that every clip may end its workers in every turn, before the unit itself is taken for the cause.
         most = self._engine.attempts * (1 + (1 + len(self._clip_stages)) * len(clips))
         seconds = self._engine.clip_seconds * len(clips)
-        with self._attempts.at(f"unit {unit.source_id} {unit.start}", seconds=seconds, limit=most) as deaths:
+        item = f"unit {unit.source_id} {unit.start} {' '.join(self._stages)}"
+        with self._attempts.at(item, seconds=seconds, limit=most) as deaths:
             work.count("deaths", deaths)
             # A unit that ended its worker is done clip by clip, each with a marker of its own.
             turn = self._alone if deaths else self._together
             task = _Task(clips=clips, paths=paths, turn=turn, work=work)
             missing = {
                 name: self._settled(name, unit, terms)
-                for name in MEASURE
+                for name in self._stages
                 if not all(self._files.exists(paths[table]) for table in STAGE[name].tables)
             }
             self._look([stage for stage in self._frame_stages if stage.name in missing], task, missing)
@@ -132,8 +135,6 @@ class MeasurePass:
                     found = {stage.name: (error, 0.0) for stage in looking}
                 for name, (outcome, seconds) in found.items():
                     task.work.count(f"computed.{name}")
-                    if isinstance(outcome, Exception):
-                        task.work.failed(name, clip.id, outcome)
                     outcomes[name].append((clip, outcome, seconds))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -141,8 +142,11 @@ class MeasurePass:
             self._write(stage, outcomes[stage.name], settled[stage.name], task)
 
     def _measure(self, stage: ClipStage, task: _Task, settled: _Settled) -> None:
-        inputs = Upstream(self._files, stage.name, task.paths)
+        inputs = Upstream(self._files, stage.name, task.paths, task.work)
         outcomes: list[tuple[Clip, Outcome, float]] = []
+        if isinstance(stage, BatchStage) and task.turn == self._together:
+            self._write(stage, self._batch(stage, task, settled, inputs), settled, task)
+            return
         for clip in task.clips:
             if clip.id in settled.clips:
                 continue
@@ -153,11 +157,24 @@ class MeasurePass:
                     outcome = stage.measure(clip, inputs.of(clip))
             except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
                 refuse_full(error)
-                task.work.failed(stage.name, clip.id, error)
                 outcome = error
             task.work.count(f"computed.{stage.name}")
             outcomes.append((clip, outcome, time.process_time() - start))
         self._write(stage, outcomes, settled, task)
+
+    def _batch(
+        self, stage: BatchStage, task: _Task, settled: _Settled, inputs: Upstream
+    ) -> list[tuple[Clip, Outcome, float]]:
+        """What a stage finds out about all clips at once. Raises KeyError where it forgets one."""
+        clips = [clip for clip in task.clips if clip.id not in settled.clips]
+        if not clips:
+            return []
+        start = time.process_time()
+        with self._watchdog.over(self._engine.clip_seconds * len(clips)), task.work.timed(stage.name):
+            found = stage.measure_batch([(clip, inputs.of(clip)) for clip in clips])
+        task.work.count(f"computed.{stage.name}", len(clips))
+        seconds = (time.process_time() - start) / len(clips)
+        return [(clip, found[clip.id], seconds) for clip in clips]
 
     def _write(
         self,
@@ -171,6 +188,7 @@ class MeasurePass:
         rows: dict[str, list[Row]] = {table: list(settled.rows.get(table, [])) for table in tables}
         for clip, outcome, seconds in outcomes:
             if isinstance(outcome, Exception):
+                task.work.failed(stage.name, clip.id, outcome)
                 row = unmeasured(clip.id, outcome, backend=stage.backend, fingerprint=fingerprint, seconds=seconds)
                 rows[tables[0]].append(row)
                 continue

@@ -18,6 +18,9 @@ COUNTERS = {
 """First part of a counter of `Unit.work` -> metric, what it is, and the label that the rest becomes."""
 
 
+CLIP_SECONDS = "progress.clip seconds"
+
+
 class WorkerMetrics:
     """Counters of one worker."""
 

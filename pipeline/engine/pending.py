@@ -15,8 +15,7 @@ from pipeline.flow import MEASURE, STAGE
 from pipeline.stage import Row
 from pipeline.store.bundles import keys_of
 from pipeline.store.files import Files
-from pipeline.store.parts import read_part, to_arrow, write_part
-from schemas.tables import TABLES
+from pipeline.store.parts import conformed, read_part, to_arrow, write_part
 
 LEDGER = About(backend="engine/1", fingerprint="", seconds=0.0)
 
@@ -40,7 +39,7 @@ def collected(files: Files, source_id: str, terms: Terms, clips: int) -> Tables:
             for table, path in unit_parts(source_id, start, terms).items():
                 paths.setdefault(table, []).append(path)
     tables = {
-        table: pa.concat_tables([read_part(files, path).cast(TABLES[table].schema) for path in found])
+        table: pa.concat_tables([conformed(table, read_part(files, path)) for path in found])
         for table, found in paths.items()
     }
     return {**tables, "ledger": ledger({source_id: terms})}
@@ -61,7 +60,7 @@ def rows_of_sources(files: Files, parts: Mapping[str, str], sources: set[str]) -
             # An id begins with its source; "`" comes after every digit, letter and underscore of an id.
             near = pq.read_table(file, filters=[("id", ">=", first), ("id", "<", f"{last}`")])
         mine = near.filter(pc.is_in(keys_of(near), pa.array(sorted(sources), pa.string())))
-        found[table] = mine.cast(TABLES[table].schema)
+        found[table] = conformed(table, mine)
     return found
 
 

@@ -54,7 +54,8 @@ def lineages(terms: Terms) -> dict[str, str]:
         again = [f"retry {terms.retries[name]}"] if terms.retries.get(name) else []
         without = [f"without {start} {end}" for start, end in terms.removed] if name == "clips" else []
         upstream = [found[need] for need in STAGE[name].needs]
-        found[name] = input_digest(terms.fingerprints[name], *upstream, *again, *without)
+        # A stage that came with a later version has no fingerprint in older terms, and so another lineage.
+        found[name] = input_digest(terms.fingerprints.get(name, ""), *upstream, *again, *without)
     return found
 
 

@@ -8,6 +8,7 @@ import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -20,10 +21,12 @@ from pipeline.engine import log
 from pipeline.engine.cut import CutPass, local_source
 from pipeline.engine.disk import DiskFull
 from pipeline.engine.jobs import Job
-from pipeline.engine.metrics import WorkerMetrics
+from pipeline.engine.metrics import CLIP_SECONDS, WorkerMetrics
 from pipeline.engine.pending import Committed
 from pipeline.engine.plan import Terms
 from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
+from pipeline.environments import runtime_env
+from pipeline.placement import Pass, passes
 from pipeline.store.files import Files
 from schemas.errors import UserError
 
@@ -31,6 +34,9 @@ OBJECT_STORE_BYTES = 256 * 2**20
 """Of a Ray that we start ourselves. Only units pass through it, a few kilobytes each."""
 
 CONNECT_SECONDS = 5.0
+
+THREADS = {"env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}}
+"""One thread a process: the actors are the parallelism, and pinned threads repeat their sums."""
 
 
 @contextmanager
@@ -42,9 +48,7 @@ def running_ray(config: CurateConfig, address: str | None) -> Iterator[None]:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    # One thread a process: the actors are the parallelism, and pinned threads repeat their sums.
-    threads = {"env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}}
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": threads}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": THREADS}
     if address:
         _check_reachable(address)
         try:
@@ -54,8 +58,8 @@ def running_ray(config: CurateConfig, address: str | None) -> Iterator[None]:
             raise UserError(f"there is no Ray cluster at {address}: {error}") from error
     else:
         # The two pools take turns more than they compete, so each may have all of its workers.
-        cores = 2 * config.engine.workers * config.engine.cpus_per_worker + 2
-        options |= {"num_cpus": round(cores), "object_store_memory": OBJECT_STORE_BYTES}
+        cores = sum(pass_.actors * pass_.cpus for pass_ in passes(config)) + 2
+        options |= {"num_cpus": ceil(cores), "object_store_memory": OBJECT_STORE_BYTES}
         with _without_remarks():
             ray.init(address="local", include_dashboard=False, **options)
     try:
@@ -110,12 +114,13 @@ class _CutActor:
 
 
 class _MeasureActor:
-    def __init__(self, root: str, config: dict[str, Any], session: str) -> None:
+    def __init__(self, root: str, config: dict[str, Any], session: str, stages: tuple[str, ...], last: bool) -> None:
         from pipeline.engine.measure import MeasurePass
 
         log.begin(run=root, session=session)
+        self._last = last
         self._metrics = WorkerMetrics()
-        self._pass = MeasurePass(Files(root), CurateConfig.model_validate(config), session)
+        self._pass = MeasurePass(Files(root), CurateConfig.model_validate(config), session, stages)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         done = []
@@ -124,7 +129,12 @@ class _MeasureActor:
             measured = self._pass(unit)
             new = {kind: amount - unit.work.get(kind, 0) for kind, amount in measured.work.items()}
             clips = min(CLIPS_PER_UNIT, unit.clips - unit.start)
-            self._metrics.count({**new, "progress.units": 1, "progress.clips": clips})
+            if self._last:
+                new |= {"progress.units": 1, "progress.clips": clips}
+            else:
+                # Told by the last pass alone: before it the clips are not through.
+                new.pop(CLIP_SECONDS, None)
+            self._metrics.count(new)
             log.event("unit", item=f"{unit.source_id} {unit.start}", clips=clips)
             done.append(json.dumps(measured.to_dict()))
         return {"unit": done}
@@ -141,6 +151,21 @@ def _closed(job: Job) -> str:
     return json.dumps([job.terms.to_json(), before])
 
 
+def _pool(pass_: Pass, most: int) -> dict[str, Any]:
+    """A pass as Ray Data is told of it: actors that live as long as it, each with its share of the machine."""
+    options: dict[str, Any] = {
+        "compute": ActorPoolStrategy(size=max(1, min(pass_.actors, most))),
+        "batch_size": 1,
+        "num_cpus": pass_.cpus,
+    }
+    if pass_.gpus:
+        options["num_gpus"] = pass_.gpus
+    if pass_.environment is not None and (environment := runtime_env(pass_.environment)):
+        # An actor's environment takes the place of the job's, of which only the threads matter.
+        options["runtime_env"] = {**environment, **THREADS}
+    return options
+
+
 def run_passes(root: str, config: CurateConfig, jobs: Iterable[Job]) -> Iterator[Unit]:
     """Measured units as they are done, in no particular order. The jobs are held in memory.
 
@@ -152,17 +177,16 @@ def run_passes(root: str, config: CurateConfig, jobs: Iterable[Job]) -> Iterator
     items = [{"id": job.source_id, "path": job.path, "terms": _closed(job)} for job in jobs]
     if not items:
         return
-    raw = config.model_dump(mode="json")
-    pool = ActorPoolStrategy(size=min(config.engine.workers, len(items)))
-    options: dict[str, Any] = {
-        "compute": pool,
-        "batch_size": 1,
-        "num_cpus": config.engine.cpus_per_worker,
-        "fn_constructor_args": (root, raw, uuid4().hex),
-    }
+    about = (root, config.model_dump(mode="json"), uuid4().hex)
     dataset: Dataset = ray.data.from_items(items, override_num_blocks=len(items))
-    dataset = dataset.map_batches(_CutActor, **options).repartition(target_num_rows_per_block=1)
-    dataset = dataset.map_batches(_MeasureActor, **options)
+    cut, *measure = passes(config)
+    dataset = dataset.map_batches(_CutActor, **_pool(cut, len(items)), fn_constructor_args=about)
+    dataset = dataset.repartition(target_num_rows_per_block=1)
+    for pass_ in measure:
+        arguments = (*about, pass_.stages, pass_ is measure[-1])
+        # A source may give many units, so that only the pool of one source is bounded.
+        size = pass_.actors if pass_.gpus else len(items)
+        dataset = dataset.map_batches(_MeasureActor, **_pool(pass_, size), fn_constructor_args=arguments)
     try:
         for row in dataset.iter_rows():
             yield Unit(**json.loads(row["unit"]))

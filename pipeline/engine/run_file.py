@@ -6,19 +6,31 @@ from typing import Any
 from pipeline.config import CurateConfig
 from pipeline.decide.verdicts import parse_rules
 from pipeline.engine.fingerprint import fingerprints
+from pipeline.profiles import options_of
 from pipeline.store.files import Files
 from schemas.configuration import merged, validated
-from schemas.errors import UserError
 
 
 def resolve(files: Files, over: dict[str, Any]) -> CurateConfig:
     """The configuration of the run so far, with what is given now laid over it. Raises UserError."""
     base = read_run(files).get("configuration", {})
+    before = base.get("profile", "local")
+    profile = over.get("profile", before)
+    if profile != before:
+        # A run remembers every option: those that the profile before set go back to their defaults.
+        base = merged(_without(base, options_of(before)), options_of(profile))
     config = validated(CurateConfig, merged(base, over), where="configuration")
-    if config.profile == "gpu":
-        raise UserError("the gpu profile has no backends in this version; use --profile local")
     parse_rules(config.decide)
     return config
+
+
+def _without(options: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """`options` but for those that `others` names too."""
+    return {
+        name: _without(value, others[name]) if isinstance(value, dict) and isinstance(others.get(name), dict) else value
+        for name, value in options.items()
+        if name not in others or (isinstance(value, dict) and isinstance(others[name], dict))
+    }
 
 
 def read_run(files: Files) -> dict[str, Any]:

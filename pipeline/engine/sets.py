@@ -2,12 +2,14 @@
 
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import CurateConfig
 from pipeline.decide.decisions import decide
 from pipeline.decide.references import choose_references
 from pipeline.engine.fingerprint import fingerprints, input_digest
+from pipeline.engine.other_runs import clips_kept, other_runs
 from pipeline.engine.plan import Terms, lineages
 from pipeline.engine.rows import About, completed
 from pipeline.flow import DECISIONS, STAGE
@@ -20,7 +22,16 @@ from pipeline.store.files import Files
 from pipeline.store.parts import part_path, to_arrow, write_table
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot
+from pipeline.verdicts.fold import all_verdicts, as_table_rows, folded
+from pipeline.verdicts.people import as_clustered, by_hand, edits, edits_digest
+from pipeline.verdicts.standing import bad_references_digest
 from schemas.tables import TABLES
+
+OF_PEOPLE = ("identities", "candidates")
+"""Set stages that follow from who is who."""
+
+FETCHED = 4096
+"""Rows held at a time."""
 
 
 def set_parts(stage: str, relations: Relations, config: CurateConfig) -> dict[str, str]:
@@ -34,8 +45,16 @@ def set_parts(stage: str, relations: Relations, config: CurateConfig) -> dict[st
         if STAGE[need].per == "set"
         for table in STAGE[need].tables
     ]
+    if stage == "references":
+        upstream += [bad] if (bad := bad_references_digest(relations)) else []
     if stage == "decide":
         upstream.append(places_digest(relations))
+        upstream += [said] if (said := relations.snapshot.sets.get("verdicts")) else []
+    if stage == "identities":
+        # Who is who by hand; other verdicts change no identity.
+        upstream += [edited] if (edited := edits_digest(edits(relations))) else []
+    if stage == "duplicates":
+        upstream += [run.snapshot.sets["decisions"] for run in other_runs(config.duplicates.against)]
     digest = input_digest(*upstream)
     return {table: part_path(table, fingerprint, digest) for table in STAGE[stage].tables}
 
@@ -81,6 +100,34 @@ def run_set(stage: str, files: Files, snapshot: Snapshot, config: CurateConfig) 
     return snapshot.with_set(paths).with_work(work)
 
 
+def follow_verdicts(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
+    """The snapshot with all verdicts in their table, and what stands on them: people, references, decisions."""
+    before, snapshot = snapshot, folded(files, snapshot)
+    was, now = (edits_digest(edits(Relations(files, one))) for one in (before, snapshot))
+    for stage in OF_PEOPLE if was != now else ():
+        snapshot = run_set(stage, files, snapshot, config)
+    for stage in DECISIONS:
+        snapshot = run_set(stage, files, snapshot, config)
+    return snapshot
+
+
+def show_verdicts(relations: Relations, config: CurateConfig, folder: Path) -> bool:
+    """Like `follow_verdicts` up to the decisions, but for this connection alone: nothing is written to the run.
+
+    Returns whether who is who changed."""
+    before = edits_digest(edits(relations))
+    rows = to_arrow("verdicts", as_table_rows(all_verdicts(relations.files, relations.snapshot)))
+    write_rows(folder / "verdicts", [rows], rows.schema)
+    relations.show("verdicts", folder / "verdicts")
+    edited = edits_digest(edits(relations)) != before
+    if edited:
+        for stage in OF_PEOPLE:
+            (folder / stage).mkdir()
+            made, _ = _compute(stage, relations, config, folder / stage)
+            relations.show(stage, made[stage])
+    return edited
+
+
 def pack_into(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
     """The snapshot with the shards of its decisions; where these are packed already, as it is."""
     paths = set_parts("pack", Relations(files, snapshot), config)
@@ -116,7 +163,14 @@ def decide_stage(
     """Table -> a file in `folder` of what these thresholds make of it."""
     if stage == "references":
         bounds, descriptor = config.decide.references, config.faces.descriptor
-        return choose_references(relations, bounds, descriptor, folder=folder, fingerprint=fingerprint)
+        return choose_references(
+            relations,
+            bounds,
+            descriptor,
+            folder=folder,
+            fingerprint=fingerprint,
+            looks=config.looks.backend != "none",
+        )
     return decide(relations, config.decide, folder=folder, fingerprint=fingerprint)
 
 
@@ -129,14 +183,37 @@ def _before(stage: str, relations: Relations, fingerprint: str) -> list[Row]:
     return [row for part in relations.batches(stage) for row in part.select(names).to_pylist()]
 
 
+def _signatures(relations: Relations) -> Iterator[Row]:
+    """What copies are told by, of every clip, sorted by id."""
+    rows = relations.connection.execute(
+        """SELECT id, quality.status, signature, sharpness, width, height
+           FROM quality JOIN (SELECT id, width, height FROM clips) USING (id) ORDER BY id"""
+    )
+    while some := rows.fetchmany(FETCHED):
+        for id_, status, signature, sharpness, width, height in some:
+            yield {
+                "id": id_,
+                "status": status,
+                "signature": signature,
+                "sharpness": sharpness,
+                "width": width,
+                "height": height,
+            }
+
+
 def _find(stage: str, relations: Relations, config: CurateConfig, folder: Path, before: list[Row]) -> SetRows:
     if stage == "duplicates":
-        rows = relations.arrow("quality").to_pylist()
-        return duplicates.find_duplicates(rows, config.duplicates, before=before)
+        elsewhere = clips_kept(other_runs(config.duplicates.against), fingerprints(config)["quality"])
+        return duplicates.find_duplicates(
+            _signatures(relations), config.duplicates, folder=folder, before=before, elsewhere=elsewhere
+        )
     tracks = (part for part in relations.batches("tracks") if len(part))
     if stage == "identities":
         descriptor = config.faces.descriptor
-        return identities.cluster(tracks, descriptor=descriptor, folder=folder, config=config.identities, before=before)
+        found = identities.cluster(
+            tracks, descriptor=descriptor, folder=folder, config=config.identities, before=as_clustered(before)
+        )
+        return SetRows(rows=by_hand(found.rows, edits(relations)), computed=found.computed)
     return candidates.retrieve(
         tracks,
         relations.arrow("identities").to_pylist(),

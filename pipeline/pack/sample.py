@@ -13,12 +13,13 @@ from pipeline.stages.crawl import strictest
 from pipeline.store.files import Files
 from pipeline.store.media import get_media
 from pipeline.store.relations import Relations
+from pipeline.verdicts.standing import create_standing
 from schemas.sample import SAMPLE_SCHEMA, member_suffixes
 from schemas.tables import CLIP_TABLES, ROW
 
 MEASURED = tuple(table for table in CLIP_TABLES if table not in ("references", "duplicates"))
 _OWN = {field.name for field in ROW}
-_LEFT_OUT = {"signature", "thumbnail_sha256", "boxes_sha256"}
+_LEFT_OUT = {"signature", "thumbnail_sha256", "boxes_sha256", "embedding", "caption_embedding"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class KeptRows:
             }
             for table in ("clips", "references", *MEASURED)
         }
+        self._reviewed = self._corrected(relations)
         wanted = f"""SELECT unnest(chosen) AS id FROM "references" JOIN kept USING (id) WHERE {near}
                      UNION SELECT unnest(speaker_chosen) FROM "references" JOIN kept USING (id) WHERE {near}"""
         self._candidates = {
@@ -65,6 +67,26 @@ class KeptRows:
                 WHERE source_id IN (SELECT source_id FROM clips JOIN kept USING (id) WHERE {near}) ORDER BY l.id"""
         ):
             self._places[row["source_id"]].append(row)
+
+    def _corrected(self, relations: Relations) -> dict[str, Row]:
+        """Clip -> what stands of reviewers' verdicts; their captions are put in the place of the measured ones."""
+        if "verdicts" not in relations.snapshot.sets:
+            return {}
+        create_standing(relations)
+        query = "SELECT id, accepted, bad_sync, caption FROM standing JOIN kept USING (id)"
+        found = {row.pop("id"): row for row in self._select(query)}
+        for key, said in found.items():
+            if said["caption"] is not None:
+                words = len(said["caption"].split())
+                self._rows["captions"][key] |= {"text": said["caption"], "text_short": None, "word_count": words}
+        return found
+
+    def reviewed(self, key: str) -> Row | None:
+        """What reviewers said of a clip, for its record; None where nobody said anything that stands."""
+        said = self._reviewed.get(key)
+        if said is None:
+            return None
+        return {"accepted": said["accepted"], "bad_sync": said["bad_sync"], "caption": said["caption"] is not None}
 
     def row(self, table: str, key: str) -> Row:
         """The row of a clip in a clip-level table."""
@@ -134,7 +156,9 @@ def _faces(boxes: dict[str, Any], identities: dict[int, str], speaker: int | Non
 
 def _record(kept: KeptRows, clip: Row, tier: str, references: list[Row], identities: dict[int, str]) -> dict[str, Any]:
     measurements = {table: kept.row(table, clip["id"]) for table in MEASURED}
+    reviewed = kept.reviewed(clip["id"])
     return {
+        **({} if reviewed is None else {"reviewed": reviewed}),
         "schema": SAMPLE_SCHEMA,
         "key": clip["id"],
         "tier": tier,

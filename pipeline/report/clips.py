@@ -94,6 +94,7 @@ class ClipView:
     width: int
     height: int
     video: str
+    sound: str | None
     strip: Strip | None
     caption: str | None
     missed: list[Missed]
@@ -145,7 +146,7 @@ def _query() -> str:
             FROM wanted JOIN candidates ON candidates.id = wanted.id
             JOIN placed ON placed.id = reference_clip_id GROUP BY clip)
         SELECT few.id, few.uri, few.source_id, few.start_us, clips.end_us, clips.frames, clips.width, clips.height,
-            clips.media_sha256, decisions.tier, decisions.outcome, decisions.split,
+            clips.media_sha256, clips.audio_sha256, decisions.tier, decisions.outcome, decisions.split,
             decisions.failed_rules, decisions.unknown_rules, shown, copied, {structs}
         FROM few JOIN few_clips AS clips USING (id) LEFT JOIN pictures USING (id) {joins}
         LEFT JOIN placed AS copied ON copied.id = duplicates.duplicate_of ORDER BY few.place"""
@@ -172,6 +173,7 @@ def _view(row: Row) -> ClipView:
         width=row["width"],
         height=row["height"],
         video=media_path("clips", row["media_sha256"]),
+        sound=media_path("audio", row["audio_sha256"]) if row["audio_sha256"] else None,
         strip=_strip(row),
         caption=row["captions"]["text"],
         missed=[

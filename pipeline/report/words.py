@@ -78,6 +78,16 @@ TOPICS = (
             Measure(column="luma", label="Brightness (0 black, 1 white)", say=_fixed(2)),
             Measure(column="contrast", label="Contrast (0 flat)", say=_fixed(2)),
             Measure(column="motion", label="Change from frame to frame", say=_fine_percent),
+            Measure(
+                column="camera_motion",
+                label="Shift of the whole picture, frames a second",
+                say=_fixed(2),
+                optional=True,
+            ),
+            Measure(column="repeated", label="Frames that repeat the one before", say=_percent, optional=True),
+            Measure(column="longest_still_s", label="Longest standstill", say=_fixed(2, " s"), optional=True),
+            Measure(column="blocking", label="Blocks of compression (0 none)", say=_fixed(2), optional=True),
+            Measure(column="combing", label="Combs of interlacing", say=_fine_percent, optional=True),
             Measure(column="text_area", label="Area covered by text", say=_percent, optional=True),
             Measure(column="bars", label="Area of black bars", say=_percent),
         ),
@@ -98,8 +108,15 @@ TOPICS = (
             Measure(column="loudness_lufs", label="Loudness", say=_fixed(1, " LUFS")),
             Measure(column="snr_db", label="Voice above noise", say=_fixed(1, " dB")),
             Measure(column="longest_pause_s", label="Longest pause", say=_fixed(2, " s")),
+            Measure(column="silence", label="Silence", say=_percent),
+            Measure(column="other", label="Sound that is no speech", say=_percent),
+            Measure(column="other_flatness", label="Its spectrum (0 tonal, 1 noise)", say=_fixed(2), optional=True),
+            Measure(column="bandwidth_hz", label="Highest frequency", say=_fixed(0, " Hz"), optional=True),
+            Measure(column="clipping", label="Clipped", say=_fine_percent),
             Measure(column="language", label="Language", say=str, optional=True),
             Measure(column="text", label="Words", say=str, optional=True),
+            Measure(column="log_probability", label="Log-probability of the words", say=_fixed(2), optional=True),
+            Measure(column="repeats", label="Longest repetition", say=str, optional=True),
         ),
     ),
     Topic(
@@ -111,6 +128,8 @@ TOPICS = (
             Measure(column="p_value", label="Chance of such a fit by accident", say=_chance),
             Measure(column="confidence", label="Confidence of the fit", say=_fixed(2)),
             Measure(column="voice_over", label="Voice-over", say=_yes_no),
+            Measure(column="drift_frames", label="Drift within the clip, in frames", say=str, optional=True),
+            Measure(column="overlap", label="Speech with the speaker in view", say=_percent, optional=True),
         ),
     ),
     Topic(
@@ -120,6 +139,7 @@ TOPICS = (
             Measure(column="count", label="Usable, of anybody seen", say=str),
             Measure(column="speaker_count", label="Usable, of the speaker", say=str, optional=True),
             Measure(column="best_similarity", label="Best similarity (1 same picture)", say=_fixed(2), optional=True),
+            Measure(column="caption_similarity", label="Caption against pictures", say=_fixed(3), optional=True),
         ),
     ),
     Topic(
@@ -137,6 +157,15 @@ TOPICS = (
         measures=(
             Measure(column="word_count", label="Words", say=str),
             Measure(column="language", label="Language", say=str, optional=True),
+            Measure(column="contradiction", label="Against what was measured", say=str, optional=True),
+        ),
+    ),
+    Topic(
+        table="looks",
+        title="Looks",
+        measures=(
+            Measure(column="aesthetic", label="Aesthetic score (about 1 to 10)", say=_fixed(2), optional=True),
+            Measure(column="caption_similarity", label="Caption against picture", say=_fixed(3), optional=True),
         ),
     ),
 )

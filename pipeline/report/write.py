@@ -14,6 +14,9 @@ from pipeline.decide.funnel import Funnel, funnel, rule_order
 from pipeline.report.clips import ClipView, Link, clips_in_order, place_clips
 from pipeline.report.failures import Failures, failures_by_reason
 from pipeline.report.funnel_picture import NARROW, WIDE, Picture, draw
+from pipeline.report.hours import Cost, Hours, costs, hours_by_source
+from pipeline.report.measurements import histograms
+from pipeline.report.people import count_people, people
 from pipeline.report.words import count, duration
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
@@ -23,8 +26,10 @@ if TYPE_CHECKING:
     from pipeline.config import CurateConfig
 
 CLIPS_A_PAGE = 200
+PEOPLE = 100
+"""Identities shown, those seen most often; the others are counted."""
 
-ASSETS = ("funnel.css", "report.css", "report.js")
+ASSETS = ("funnel.css", "report.css", "player.js", "report.js")
 
 RuleKey = tuple[str, str]
 """(tier, rule)."""
@@ -47,6 +52,8 @@ class Overview:
     pictures: list[Picture]
     found: Funnel
     failures: Failures
+    hours: list[Hours]
+    costs: list[Cost]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +70,21 @@ def write_report(files: Files, snapshot: Snapshot, config: "CurateConfig", *, cl
     """Write `report/` of a run. Media are linked to where they lie: what is taken down is gone from here too."""
     relations = Relations(files, snapshot)
     environment = _environment(clips_a_page)
-    overview = _overview(relations, config.decide)
+    overview = overview_of_run(relations, config.decide)
     pages = max(1, -(-place_clips(relations) // clips_a_page))
     shared = {"run": _name(files), "snapshot": snapshot.number, "pages": pages}
     for name in ASSETS:
         files.replace(f"report/{name}", _asset(name).encode())
     svg = environment.get_template("funnel.svg.html").render(picture=overview.pictures[0], style=_asset("funnel.css"))
     files.replace("report/funnel.svg", svg.encode())
+    measured = environment.get_template("measured.html")
+    files.replace(
+        "report/measurements.html",
+        measured.render(**shared, histograms=histograms(relations, config.decide)).encode(),
+    )
+    shown = people(relations, limit=PEOPLE)
+    listed = {"people": shown, "left_out": count_people(relations) - len(shown)}
+    files.replace("report/people.html", environment.get_template("persons.html").render(**shared, **listed).encode())
     template = environment.get_template("page.html")
     views = clips_in_order(relations)
     for page in range(1, pages + 1):
@@ -114,7 +129,8 @@ def _asset(name: str) -> Markup:
     return Markup(package_files("pipeline.report").joinpath("assets", name).read_text(encoding="utf-8"))
 
 
-def _overview(relations: Relations, config: DecideConfig) -> Overview:
+def overview_of_run(relations: Relations, config: DecideConfig) -> Overview:
+    """Figures, funnel, hours, cost and failures."""
     found = funnel(relations, config)
     query = "SELECT coalesce(sum(duration_us), 0) / 1e6 FROM sources WHERE status = 'ok'"
     footage = duration(float(relations.connection.execute(query).fetchall()[0][0]))
@@ -135,6 +151,8 @@ def _overview(relations: Relations, config: DecideConfig) -> Overview:
         pictures=[draw(found, WIDE), draw(found, NARROW)],
         found=found,
         failures=failures_by_reason(relations),
+        hours=hours_by_source(relations),
+        costs=costs(relations),
     )
 
 

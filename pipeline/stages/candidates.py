@@ -6,28 +6,28 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.backends import vector_index
+from pipeline.backends.face_detector import Box
+from pipeline.backends.looks import Looks, colour_distance, looks_of
 from pipeline.backends.vector_index import Found, VectorIndex, quoted
 from pipeline.decide.components import components
 from pipeline.stage import Row, SetRows
 from pipeline.stages.identities import embeddings
 from schemas.configuration import Configuration
 
-VERSION = 3
+VERSION = 4
 BACKEND = f"{vector_index.BACKEND}/{VERSION}"
 
 FACTS = (
     "id", "clip_id", "source_id", "shot_id", "track", "size", "sharpness", "luma", "yaw_deg",
-    "reference_frame", "reference_box", "reference_sha256",
+    "reference_frame", "reference_box", "reference_face", "reference_sha256",
 )  # fmt: skip
 """Columns of a track that are held in memory."""
-LIGHTNESS_BINS, COLOUR_BINS = 4, 12
 PICTURES_HELD = 4096
 FAR_DEG = 45.0
 """Between two views of a head that count as altogether different."""
@@ -54,8 +54,8 @@ def retrieve(
     Never from the track's own shot, nor from a shot of which any clip copies one of its own: that is the same shot in
     another file. From the same source first, then from others. A track
     whose person is seen nowhere else has none. `differs` says how unlike track and candidate are: `pose_deg`, the
-    difference of their yaw; `light`, of the brightness of their faces (0 to 1); `look`, of the colours of head,
-    clothes and background (see `look_distance`).
+    difference of their yaw; `light`, of the brightness of their faces (0 to 1); `background` and `clothing`, of the
+    colours beside the head and below it (0 to 1, see `pipeline.backends.looks`).
 
     Args:
         tracks: the table `tracks` in pieces, in any order.
@@ -92,7 +92,7 @@ def retrieve(
         return SetRows(rows=[], computed=0)
     index.speed_up("identity")
     same = _same_shots(facts, group)
-    colours = lru_cache(PICTURES_HELD)(lambda path: look_histogram(read(path)))
+    looks = lru_cache(PICTURES_HELD)(lambda path, shown, face: looks_of(read(path), shown, face))
     vectors = index.vectors()
     people: dict[str, list[int]] = defaultdict(list)
     for place in sorted(range(len(facts)), key=lambda place: str(facts[place]["id"])):
@@ -118,7 +118,7 @@ def retrieve(
             allowed = f"identity = {quoted(person)} AND shot_id NOT IN ({others})"
             found = _search(index, vectors[place], allowed, track["source_id"], facts, config.limit)
             for rank, (other, similarity) in enumerate(found):
-                result.append({**_row(track, facts[other], rank, similarity, colours), "inputs": inputs})
+                result.append({**_row(track, facts[other], rank, similarity, looks), "inputs": inputs})
     return SetRows(rows=sorted(result, key=lambda row: str(row["id"])), computed=computed)
 
 
@@ -146,13 +146,16 @@ def _search(
     return best[:limit]
 
 
-def _row(track: Row, other: Row, rank: int, similarity: float, colours: Callable[[str], NDArray[np.float32]]) -> Row:
-    path = reference_path(other["reference_sha256"])
-    own = reference_path(track["reference_sha256"])
+def _row(track: Row, other: Row, rank: int, similarity: float, looks: Callable[[str, Box, Box], Looks]) -> Row:
+    one, two = (
+        looks(reference_path(each["reference_sha256"]), tuple(each["reference_box"]), tuple(each["reference_face"]))
+        for each in (track, other)
+    )
     differs = {
         "pose_deg": _apart(track["yaw_deg"], other["yaw_deg"]),
         "light": _apart(track["luma"], other["luma"]),
-        "look": look_distance(colours(own), colours(path)),
+        "background": colour_distance(one.background, two.background),
+        "clothing": colour_distance(one.clothing, two.clothing),
     }
     return {
         "id": f"{track['id']}_c{rank}",
@@ -168,37 +171,19 @@ def _row(track: Row, other: Row, rank: int, similarity: float, colours: Callable
         "sharpness": other["sharpness"],
         "differs": differs,
         "difference": difference(differs),
-        "file": path,
+        "file": reference_path(other["reference_sha256"]),
     }
 
 
 def difference(differs: dict[str, float | None]) -> float:
-    """How unlike two pictures are, 0 to 1: the mean over pose (45 degrees or more: 1), light and look; unknown is 0."""
+    """How unlike two pictures are, 0 to 1: the mean over the four; a pose 45 degrees off or more is 1, unknown is 0."""
     pose = min((differs["pose_deg"] or 0.0) / FAR_DEG, 1.0)
-    return (pose + (differs["light"] or 0.0) + (differs["look"] or 0.0)) / 3
+    return (pose + sum(differs[name] or 0.0 for name in ("light", "background", "clothing"))) / 4
 
 
 def reference_path(sha256: str) -> str:
     """Where a reference picture lies under the run."""
     return f"media/references/{sha256[:2]}/{sha256}.png"
-
-
-def look_histogram(png: bytes) -> NDArray[np.float32]:
-    """Colours of a picture: share of its pixels in each of 4 x 12 x 12 bins of lightness and CIELAB's a and b."""
-    picture = cv2.imdecode(np.frombuffer(png, dtype=np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise ValueError("a reference picture cannot be read")
-    lab = cv2.cvtColor(picture, cv2.COLOR_BGR2LAB)
-    # Colours of people and rooms fill little more than the middle of the a and b axes.
-    lab[..., 1:] = np.clip(lab[..., 1:], 80, 175)
-    bins, ranges = [LIGHTNESS_BINS, COLOUR_BINS, COLOUR_BINS], [0, 256, 80, 176, 80, 176]
-    counts = cv2.calcHist([lab], [0, 1, 2], None, bins, ranges).ravel()
-    return np.asarray(counts / max(float(counts.sum()), 1.0), dtype=np.float32)
-
-
-def look_distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Hellinger distance of two histograms: 0 the same colours, 1 none in common."""
-    return float(np.sqrt(max(1.0 - float(np.sqrt(one * other).sum()), 0.0)))
 
 
 def _apart(one: float | None, other: float | None) -> float | None:

@@ -1,28 +1,100 @@
-"""Captions. The local backend says what was measured, and no more; the row's backend marks it so."""
+"""Captions: by a vision-language model on sampled frames, or from the measurements alone; the row says by which."""
 
-from typing import Literal
+import json
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.stage import Clip, ClipInputs, Measured, Row
+from pipeline.backends import caption_prompt
+from pipeline.backends.caption_agreement import contradictions
+from pipeline.backends.captioner import Asked, Captioner, Decoding, Described, describe
+from pipeline.backends.measured_caption import measured_caption
+from pipeline.stage import Clip, ClipInputs, ClipStage, Inapplicable, Measured, Row, Unmeasurable
+from pipeline.stages.frames import spacing_s, unstacked
+from pipeline.weights.locate import Weights
 from schemas.configuration import Configuration
+from schemas.errors import UserError
 
-VERSION = 1
+if TYPE_CHECKING:
+    # Every command reads the configuration, and few ask a server.
+    from pipeline.backends.chat_server import ServerCaptioner
 
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
+VERSION = 2
+
+KEY = "HUMO_CAPTIONS_KEY"
+"""Environment variable with the server's key: it never stands in a configuration, nor in run.json."""
+ASKED_AT_ONCE = 8
+"""Batches of the model that are handed over together, so that prompts of like length can be put beside one another."""
+
+
+class ServerConfig(Configuration):
+    """An OpenAI-compatible server; its key stands in the environment variable HUMO_CAPTIONS_KEY."""
+
+    WHERE: ClassVar = frozenset({"url", "in_flight", "seconds", "tries"})
+    """Options that change no result."""
+
+    url: str | None = Field(default=None, description="Its address, up to and with /v1")
+    model: str | None = Field(default=None, description="Which of its models is asked")
+    in_flight: int = Field(default=32, ge=1, description="Requests at a time of each worker")
+    seconds: float = Field(default=180, gt=0, description="That a request may take before it is sent again")
+    tries: int = Field(default=5, ge=1, description="Times that a request is sent where the server fails or is busy")
 
 
 class CaptionsConfig(Configuration):
     """How clips are described."""
 
-    backend: Literal["measurements"] = Field(
-        default="measurements", description="Sentences from the measurements: no looks, no clothes, no action"
+    WHERE: ClassVar = frozenset({"batch"})
+    """Options that change no result."""
+
+    backend: Literal["measurements", "qwen_vl", "server"] = Field(
+        default="measurements",
+        description="measurements: sentences from what was measured, no looks, clothes or action; qwen_vl: Qwen2.5-VL "
+        "or Qwen3-VL here; server: any OpenAI-compatible server, such as vLLM or SGLang",
     )
-    speech: bool = Field(default=True, description="Say whether somebody speaks")
+    speech: bool = Field(default=True, description="measurements: say whether somebody speaks")
+    weight: Literal["qwen2.5-vl-7b", "qwen2.5-vl-3b", "qwen3-vl-8b"] = Field(
+        default="qwen2.5-vl-7b", description="qwen_vl: which model"
+    )
+    server: ServerConfig = ServerConfig()
+    attempts: int = Field(default=3, ge=1, description="Times that a clip is asked about until the answer is a caption")
+    tokens: int = Field(default=400, ge=16, description="Most new tokens of an answer")
+    temperature: float = Field(default=0.0, ge=0, le=2, description="0 takes the likeliest word each time")
+    batch: int = Field(default=8, ge=1, description="qwen_vl: clips at a time")
 
 
-class CaptionsStage:
-    """A caption of people, shot size, light, motion and speech."""
+def captions_stage(config: CaptionsConfig, weights: Weights, *, device: str) -> ClipStage:
+    """The stage that the configuration names, with its model loaded. Raises UserError."""
+    if config.backend == "measurements":
+        return MeasurementsStage(config)
+    decoding = Decoding(tokens=config.tokens, temperature=config.temperature)
+    if config.backend == "server":
+        return ModelStage(config, _server(config.server, decoding))
+    from pipeline.backends.qwen_vl import QwenCaptioner
+
+    found = weights.find(config.weight)
+    model = QwenCaptioner(found.folder, version=found.version, device=device, decoding=decoding, batch=config.batch)
+    return ModelStage(config, model)
+
+
+def check_captions(config: CaptionsConfig) -> None:
+    """What can be known before a run. Raises UserError where the server is not there or has not the model."""
+    if config.backend == "server":
+        _server(config.server, Decoding(tokens=config.tokens, temperature=config.temperature)).check()
+
+
+def _server(config: ServerConfig, decoding: Decoding) -> "ServerCaptioner":
+    from pipeline.backends.chat_server import ServerCaptioner, ServerOptions
+
+    if config.url is None or config.model is None:
+        raise UserError("captions.backend=server: set captions.server.url and captions.server.model")
+    options = ServerOptions(key=os.environ.get(KEY) or None, **config.model_dump())
+    return ServerCaptioner(options, decoding)
+
+
+class MeasurementsStage:
+    """A caption of people, shot size, light, motion and speech, and no more."""
 
     name = "captions"
     backend = f"measurements/{VERSION}"
@@ -32,51 +104,89 @@ class CaptionsStage:
 
     def measure(self, clip: Clip, inputs: ClipInputs) -> Measured:
         """One row: the caption, a short form, its number of words."""
-        quality = inputs.rows("quality")[0]
-        faces = inputs.rows("faces")[0]
         speech = inputs.rows("speech") if clip.audio_sha256 and self._config.speech else []
-        subject = f"{_size(faces)} of {_people(faces)}"
-        sentences = [f"{subject}.", f"The picture is {_light(quality)} and {_motion(quality)}."]
-        if speech:
-            sentences.append(_sound(speech[0]))
-        text = " ".join(sentences)
+        text, short = measured_caption(
+            inputs.rows("quality")[0], inputs.rows("faces")[0], speech[0] if speech else None
+        )
+        return Measured(rows={"captions": [{**_row(clip.id, text, short), "contradictions": 0}]})
+
+
+class ModelStage:
+    """A caption by a model that looks at frames."""
+
+    name = "captions"
+
+    def __init__(self, config: CaptionsConfig, captioner: Captioner) -> None:
+        self._config = config
+        self._captioner = captioner
+
+    @property
+    def backend(self) -> str:
+        """Such as `qwen2_5_vl:0123abcd, humo-1`."""
+        return f"{self._captioner.name}, {caption_prompt.VERSION}"
+
+    def measure(self, clip: Clip, inputs: ClipInputs) -> Measured:
+        """See `measure_batch`."""
+        found = self.measure_batch([(clip, inputs)])[clip.id]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def measure_batch(self, items: Sequence[tuple[Clip, ClipInputs]]) -> dict[str, Measured | Exception]:
+        """Clip id -> its row, or why it has none."""
+        done: dict[str, Measured | Exception] = {}
+        step = ASKED_AT_ONCE * max(self._config.batch, self._config.server.in_flight)
+        for start in range(0, len(items), step):
+            done.update(self._some(items[start : start + step]))
+        return done
+
+    def _some(self, items: Sequence[tuple[Clip, ClipInputs]]) -> dict[str, Measured | Exception]:
+        done: dict[str, Measured | Exception] = {}
+        asked: list[Asked] = []
+        seen: dict[str, tuple[Row, int | None]] = {}
+        for clip, inputs in items:
+            try:
+                row = inputs.rows("frames")[0]
+                frames = unstacked(inputs.picture("frames", row["frames_sha256"]), row)
+                seen[clip.id] = (row, _subjects(inputs))
+                asked.append(Asked(key=clip.id, frames_thwc=frames, seconds=spacing_s(row)))
+            except (Unmeasurable, Inapplicable, OSError) as error:
+                done[clip.id] = error
+        for key, found in describe(self._captioner, asked, attempts=self._config.attempts).items():
+            done[key] = self._measured(key, found, *seen[key])
+        return done
+
+    def _measured(self, key: str, found: Described, frames: Row, subjects: int | None) -> Measured | Exception:
+        if found.answer is None:
+            return Unmeasurable(f"no caption after {found.attempts} attempts: {found.error}")
+        against = contradictions(found.answer.long, subjects=subjects) if subjects is not None else None
         row = {
-            "id": clip.id,
-            "text": text,
-            "text_short": sentences[0],
-            "word_count": len(text.split()),
-            "language": "en",
+            **_row(key, found.answer.long, found.answer.short),
+            "contradictions": None if against is None else len(against),
+            "contradiction": "; ".join(against or []) or None,
+            "prompt": caption_prompt.VERSION,
+            "asked": json.dumps(
+                {
+                    "frames": frames["indices"],
+                    "size": [frames["width"], frames["height"]],
+                    "tokens": self._config.tokens,
+                    "temperature": self._config.temperature,
+                    "attempts": found.attempts,
+                },
+                sort_keys=True,
+            ),
+            "error": "the faces are not known: contradictions" if against is None else None,
         }
         return Measured(rows={"captions": [row]})
 
 
-def _people(faces: Row) -> str:
-    count = faces["subjects"]
-    if count == 0:
-        return "a scene in which no face is seen"
-    number = NUMBERS[count] if count < len(NUMBERS) else "many"
-    return f"{number} {'person' if count == 1 else 'people'}"
+def _subjects(inputs: ClipInputs) -> int | None:
+    """People whose faces are followed; None where that is not known."""
+    try:
+        return int(inputs.rows("faces")[0]["subjects"])
+    except (Unmeasurable, Inapplicable):
+        return None
 
 
-def _size(faces: Row) -> str:
-    largest = faces["largest"] or 0.0
-    if faces["subjects"] == 0:
-        return "A wide shot"
-    if largest > 0.45:
-        return "A close shot"
-    return "A medium shot" if largest > 0.2 else "A wide shot"
-
-
-def _light(quality: Row) -> str:
-    luma = quality["luma"]
-    return "dark" if luma < 0.25 else "bright" if luma > 0.65 else "evenly lit"
-
-
-def _motion(quality: Row) -> str:
-    return "nearly still" if quality["motion"] < 0.01 else "moving"
-
-
-def _sound(speech: Row) -> str:
-    if speech["ratio"] > 0.3:
-        return "Somebody is speaking."
-    return "Hardly anything is said." if speech["ratio"] > 0 else "Nobody is speaking."
+def _row(key: str, text: str, short: str) -> Row:
+    return {"id": key, "text": text, "text_short": short, "word_count": len(text.split()), "language": "en"}

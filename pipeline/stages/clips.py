@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 import av
+import numpy as np
 import soundfile
 from pydantic import Field, model_validator
 
 from pipeline.backends import pyav_decode
 from pipeline.backends.black_bars import Box, Depths, depths_of_frame, picture_within
+from pipeline.backends.picture_damage import BLOCK, blocking, combing
 from pipeline.backends.pyav_decode import (
     Geometry,
     Losses,
@@ -33,7 +35,7 @@ from pipeline.backends.pyav_sound import SAMPLE_RATE, SAMPLES_PER_FRAME, Samples
 from pipeline.stage import Inapplicable, Measured, Media, Row, Source, Unmeasurable
 from schemas.configuration import Configuration
 
-VERSION = 1
+VERSION = 2
 
 BACKEND = f"{pyav_decode.BACKEND} libx264"
 
@@ -41,6 +43,10 @@ FRAME_US = 1_000_000 // FPS
 # Spans are rounded to microseconds: a shot of exactly 97 frames must not miss the last one for half of one.
 ROUNDING_US = 1_000
 KEYFRAME_SPACING_US = 1_000_000
+DAMAGE_EVERY = 32
+"""Frames of a clip from one look for damage to the next."""
+DAMAGE_PX = 720
+"""Side of the square in the middle of the picture that is looked at."""
 
 
 class ClipsConfig(Configuration):
@@ -132,12 +138,7 @@ def cut_clips(source: Source, shots: list[Row], config: ClipsConfig, folder: Pat
     with ExitStack() as stack:
         sound = _sound(source.path, stack)
         for encoded in _encoded(source.path, windows, pictures, config, folder):
-            window = encoded.window
-            flac = None
-            if sound is not None:
-                start = round(window.start_us * SAMPLE_RATE / 1e6)
-                flac = _flac(sound.read(start, window.frames * SAMPLES_PER_FRAME))
-            yield _measured(source.id, encoded, flac)
+            yield _measured(source.id, encoded, _heard(sound, encoded.window) if sound is not None else _NO_SOUND)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +147,20 @@ class _Encoded:
     geometry: Geometry
     crop: Crop
     mp4: bytes
+    damage: list[tuple[float | None, float]]
+    """Blocking and combing of some of its pictures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Heard:
+    """A clip's sound; `missing` is the share of it that the track did not have, `cause` what did not decode."""
+
+    flac: bytes | None
+    missing: float | None
+    cause: str | None
+
+
+_NO_SOUND = _Heard(flac=None, missing=None, cause=None)
 
 
 def _pictures(path: Path, windows: list[Window]) -> dict[str, Box]:
@@ -186,13 +201,26 @@ def _encoded(
             shaper = FrameShaper(geometry, crop)
             with ClipWriter(file, width=crop.width, height=crop.height, crf=config.crf, preset=config.preset) as writer:
                 shaped: tuple[Picture, av.VideoFrame] | None = None
+                damage: list[tuple[float | None, float]] = []
                 for number in range(window.frames):
                     picture = reel.nearest(window.start_us + number * FRAME_US, window)
                     if shaped is None or shaped[0] is not picture:
                         shaped = (picture, shaper.shape(picture.frame))
+                    if number % DAMAGE_EVERY == 0:
+                        damage.append(_damage(picture.frame))
                     writer.add(shaped[1])
-            yield _Encoded(window=window, geometry=geometry, crop=crop, mp4=file.read_bytes())
+            yield _Encoded(window=window, geometry=geometry, crop=crop, mp4=file.read_bytes(), damage=damage)
             file.unlink()
+
+
+def _damage(frame: av.VideoFrame) -> tuple[float | None, float]:
+    """Of the middle of a picture as it was coded, which is enough of it."""
+    gray = np.asarray(frame.to_ndarray(format="gray"), dtype=np.uint8)
+    height, width = gray.shape
+    # Whole blocks, and pairs of lines, are left out at the edges.
+    top, left = (max(side - DAMAGE_PX, 0) // 2 // BLOCK * BLOCK for side in (height, width))
+    middle = gray[top : top + DAMAGE_PX, left : left + DAMAGE_PX]
+    return blocking(middle), combing(middle)
 
 
 class _Reel:
@@ -221,17 +249,26 @@ def _sound(path: Path, stack: ExitStack) -> SoundReader | None:
     return SoundReader(container, stream) if stream is not None else None
 
 
+def _heard(sound: SoundReader, window: Window) -> _Heard:
+    """The sound of a window. A track of which nothing decodes is none."""
+    if not sound.has_sound:
+        return _Heard(flac=None, missing=None, cause=sound.losses.cause() or "the track holds no sound")
+    start, count = round(window.start_us * SAMPLE_RATE / 1e6), window.frames * SAMPLES_PER_FRAME
+    flac = _flac(sound.read(start, count))
+    return _Heard(flac=flac, missing=sound.absent(start, count) / count, cause=sound.losses.cause())
+
+
 def _flac(samples: Samples) -> bytes:
     buffer = BytesIO()
     soundfile.write(buffer, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 
-def _measured(source_id: str, encoded: _Encoded, flac: bytes | None) -> Measured:
+def _measured(source_id: str, encoded: _Encoded, heard: _Heard) -> Measured:
     window, crop = encoded.window, encoded.crop
     media = [Media(kind="clips", data=encoded.mp4, suffix=".mp4")]
-    if flac is not None:
-        media.append(Media(kind="audio", data=flac, suffix=".flac"))
+    if heard.flac is not None:
+        media.append(Media(kind="audio", data=heard.flac, suffix=".flac"))
     row: Row = {
         "id": f"{source_id}_{window.start_us}_{window.end_us}",
         "source_id": source_id,
@@ -250,6 +287,10 @@ def _measured(source_id: str, encoded: _Encoded, flac: bytes | None) -> Measured
             "scale": crop.scale,
         },
         "media_sha256": hashlib.sha256(encoded.mp4).hexdigest(),
-        "audio_sha256": hashlib.sha256(flac).hexdigest() if flac is not None else None,
+        "audio_sha256": hashlib.sha256(heard.flac).hexdigest() if heard.flac is not None else None,
+        "audio_missing": heard.missing,
+        "error": f"sound so far: {heard.cause}" if heard.cause else None,
+        "blocking": float(np.median(blocks)) if (blocks := [b for b, _ in encoded.damage if b is not None]) else None,
+        "combing": max(combs for _, combs in encoded.damage),
     }
     return Measured(rows={"clips": [row]}, media=media)

@@ -1,142 +1,150 @@
 """Duplicates: clips that are the same footage, and the best copy of each."""
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.backends.signature import LOOKS_SIDE, MOVES_SIDE, Signature, distance, read_signature
+from pipeline.backends.copy_search import CopySearch
+from pipeline.backends.signature import LOOKS_SIDE, MOVES_SIDE
 from pipeline.stage import Row, SetRows
 from schemas.configuration import Configuration
 
-VERSION = 3
+VERSION = 4
 BACKEND = f"looks {LOOKS_SIDE}x{LOOKS_SIDE}, moves {MOVES_SIDE}x{MOVES_SIDE}/{VERSION}"
 
-BANDS = 16
-BITS = 12
-"""Of a band. Each looks at its own choice of differences between cells, so that a few that flip leave others whole."""
-BLOCK = 2048
-"""Clips compared at once."""
-EQUALLY_SHARP = 0.05
-"""Copies within this share of the sharpest are as good; the one with the smallest id is kept."""
+EQUALLY_GOOD = 0.1
+"""Copies within this share of the best are as good (a logo sharpens by so much); the smallest id is kept."""
 
 
 class DuplicatesConfig(Configuration):
-    """What counts as the same footage."""
+    """What counts as the same footage, and where it may have been seen before."""
 
     distance: float = Field(
         default=0.3, gt=0, lt=1, description="Clips whose signatures are closer than this are copies (0: the same)"
     )
+    against: tuple[str, ...] = Field(
+        default=(), description="Run folders: what they keep is not kept here again, however good the copy is"
+    )
 
 
-def find_duplicates(quality: Iterable[Row], config: DuplicatesConfig, *, before: Iterable[Row] = ()) -> SetRows:
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """A clip that can be compared."""
+
+    id: str
+    worth: float
+    seen: str
+    run: str | None
+    """The run that keeps it, where that is another one."""
+
+
+def find_duplicates(
+    quality: Iterable[Row],
+    config: DuplicatesConfig,
+    *,
+    folder: Path,
+    before: Iterable[Row] = (),
+    elsewhere: Iterable[Row] = (),
+) -> SetRows:
     """A row of `duplicates` for every clip, sorted by id: its group, whether a better copy exists, and which.
 
-    A group has the name of its smallest clip id; a clip without copies is a group of its own. The best copy is the
-    sharpest, and among those equally sharp the one with the smallest id. `distance` is that to the nearest copy. A clip
-    without a signature has no group: NULL, with the cause.
-
-    Compared are clips whose looks share one of sixteen hashes: copies share one almost surely (a hash survives with a
-    probability of 0.28 where a tenth of its differences flip, as under a crop of 5 %), while of a million clips that
-    look different 244 share one. Among those the comparison is exact. Flat clips are nobody's copy.
+    A group has the name of its smallest clip id; a clip without copies is a group of its own. The best copy is that of
+    the most `worth` (see `worth`), and among those equally good the one with the smallest id. `distance` is that to the
+    nearest copy. A clip without a signature has no group: NULL, with the cause. A copy of a clip that another run keeps
+    is a duplicate of that one, and `duplicate_run` names the run.
 
     Args:
-        quality: rows of the table, in any order.
+        quality: rows of the table with the clip's width and height, sorted by id.
         config: what counts as a copy.
+        folder: an empty folder, for the signatures.
         before: rows that this function gave for an earlier state; clips in them that are as they were are not compared
             with each other again. They change how long it takes, and nothing else.
+        elsewhere: such rows of clips that other runs keep, with the `run` of each.
     """
-    rows = sorted(quality, key=lambda row: str(row["id"]))
-    known = [row for row in rows if row["signature"]]
-    seen = [hashlib.blake2b(row["signature"], digest_size=8).hexdigest() for row in known]
+    search = CopySearch(folder, limit=config.distance)
+    known: list[_Known] = []
+    result: list[Row] = []
+    for row in chain(quality, elsewhere):
+        if known and not row.get("run") and known[-1].id >= row["id"]:
+            raise ValueError(f"rows of quality must be sorted by id: {row['id']} stands after {known[-1].id}")
+        if row["signature"]:
+            search.add(row["signature"])
+            seen = hashlib.blake2b(row["signature"], digest_size=8).hexdigest()
+            known.append(_Known(id=row["id"], worth=worth(row), seen=seen, run=row.get("run")))
+        elif not row.get("run"):
+            result.append({"id": row["id"], "error": f"no signature: quality {row['status']}"})
     earlier = {row["id"]: row for row in before if row["seen"]}
-    place_of = {row["id"]: place for place, row in enumerate(known)}
-    fresh = [earlier.get(row["id"], {}).get("seen") != digest for row, digest in zip(known, seen, strict=True)]
-    edges: dict[tuple[int, int], float] = {}
-    for place, row in enumerate(known):
-        if not fresh[place]:
-            for other, apart in zip(earlier[row["id"]]["copies"], earlier[row["id"]]["apart"], strict=True):
-                if other in place_of and not fresh[place_of[other]]:
-                    edges[min(place, place_of[other]), max(place, place_of[other])] = apart
-    edges.update(_edges([read_signature(row["signature"]) for row in known], np.array(fresh, bool), config.distance))
-    near: dict[int, list[tuple[str, float]]] = defaultdict(list)
+    place_of = {clip.id: place for place, clip in enumerate(known) if clip.run is None}
+    old = [clip.run is None and earlier.get(clip.id, {}).get("seen") == clip.seen for clip in known]
+    gone = sum(id_ not in place_of or not old[place_of[id_]] for id_ in earlier)
+    edges = dict(search.copies(old, dict(_found_before(known, old, earlier, place_of)), gone=gone))
+    near: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for (one, other), apart in edges.items():
-        near[one].append((known[other]["id"], apart))
-        near[other].append((known[one]["id"], apart))
+        near[one].append((other, apart))
+        near[other].append((one, apart))
     groups: dict[int, list[int]] = defaultdict(list)
     for place, label in enumerate(_labels(len(known), edges)):
         groups[label].append(place)
-    result: list[Row] = [
-        {"id": row["id"], "error": f"no signature: quality {row['status']}"} for row in rows if not row["signature"]
-    ]
     for members in groups.values():
-        sharpness = {place: known[place]["sharpness"] or 0.0 for place in members}
-        enough = (1 - EQUALLY_SHARP) * max(sharpness.values())
-        best = next(place for place in members if sharpness[place] >= enough)
-        for place in members:
-            copies = sorted(near[place])
-            result.append(
-                {
-                    "id": known[place]["id"],
-                    "group": known[members[0]]["id"],
-                    "is_duplicate": place != best,
-                    "duplicate_of": known[best]["id"] if place != best else None,
-                    "distance": min((apart for _, apart in copies), default=None),
-                    "copies": [copy for copy, _ in copies],
-                    "apart": [apart for _, apart in copies],
-                    "seen": seen[place],
-                }
-            )
-    return SetRows(rows=sorted(result, key=lambda row: str(row["id"])), computed=sum(fresh))
+        result += _rows([place for place in members if known[place].run is None], members, known, near)
+    return SetRows(rows=sorted(result, key=lambda row: str(row["id"])), computed=old.count(False))
 
 
-def _edges(
-    signatures: list[Signature], fresh: NDArray[np.bool_], limit: float
+def worth(row: Row) -> float:
+    """How much detail a clip's picture holds: its sharpness times the side of a square of as many pixels.
+
+    Shrinking sharpens and enlarging blurs, so that sharpness alone would take the smaller of two copies.
+    """
+    return float(row["sharpness"] or 0.0) * math.sqrt(float(row["width"] or 0) * float(row["height"] or 0))
+
+
+def _rows(
+    own: list[int], members: list[int], known: list[_Known], near: dict[int, list[tuple[int, float]]]
+) -> Iterator[Row]:
+    kept_elsewhere = sorted((known[place].run or "", known[place].id) for place in members if known[place].run)
+    run, best = kept_elsewhere[0] if kept_elsewhere else (None, _best([known[place] for place in own]))
+    for place in own:
+        copies = sorted((known[other].id, apart) for other, apart in near[place] if known[other].run is None)
+        is_duplicate = run is not None or known[place].id != best
+        yield {
+            "id": known[place].id,
+            "group": known[own[0]].id,
+            "is_duplicate": is_duplicate,
+            "duplicate_of": best if is_duplicate else None,
+            "duplicate_run": run,
+            "worth": known[place].worth,
+            "distance": min((apart for _, apart in near[place]), default=None),
+            "copies": [copy for copy, _ in copies],
+            "apart": [apart for _, apart in copies],
+            "seen": known[place].seen,
+        }
+
+
+def _best(clips: list[_Known]) -> str:
+    """The id of the best of these, which are sorted by id; none where all of a group are elsewhere."""
+    enough = (1 - EQUALLY_GOOD) * max((clip.worth for clip in clips), default=0.0)
+    return next((clip.id for clip in clips if clip.worth >= enough), "")
+
+
+def _found_before(
+    known: list[_Known], old: list[bool], earlier: dict[str, Row], place_of: dict[str, int]
 ) -> Iterator[tuple[tuple[int, int], float]]:
-    """Pairs of copies, by place, with their distance; pairs of which neither is fresh are left out."""
-    if not fresh.any():
-        return
-    looks = np.stack([signature.looks for signature in signatures])
-    for one, other in sorted(_alike(looks, fresh, limit)):
-        found = distance(signatures[one], signatures[other])
-        if found < limit:
-            yield (one, other), found
-
-
-def _alike(looks: NDArray[np.float32], fresh: NDArray[np.bool_], limit: float) -> set[tuple[int, int]]:
-    """Pairs that share a hash and whose looks are close enough, with a fresh one in each."""
-    pairs: set[tuple[int, int]] = set()
-    for keys in _hashes(looks):
-        order = np.argsort(keys, kind="stable")
-        starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
-        for bucket in np.split(order, starts[1:]):
-            members = bucket[np.any(looks[bucket] != 0, axis=1)]
-            new = members[fresh[members]]
-            for first in range(0, len(new), BLOCK):
-                block = new[first : first + BLOCK]
-                close = 1 - looks[block] @ looks[members].T < limit
-                for row, column in np.argwhere(close):
-                    one, other = int(block[row]), int(members[column])
-                    if one < other or not fresh[other]:
-                        pairs.add((min(one, other), max(one, other)))
-    return pairs
-
-
-def _hashes(looks: NDArray[np.float32]) -> NDArray[np.int64]:
-    """(BANDS, clips): in each band, which of BITS pairs of cells have the brighter one first."""
-    rng = np.random.default_rng(0)
-    hashes = np.zeros((BANDS, len(looks)), np.int64)
-    for band in range(BANDS):
-        for bit in range(BITS):
-            one, other = rng.choice(looks.shape[1], 2, replace=False)
-            hashes[band] |= (looks[:, one] > looks[:, other]).astype(np.int64) << bit
-    return hashes
+    for place, clip in enumerate(known):
+        if old[place]:
+            row = earlier[clip.id]
+            for copy, apart in zip(row["copies"], row["apart"], strict=True):
+                if copy in place_of and old[place_of[copy]]:
+                    yield (min(place, place_of[copy]), max(place, place_of[copy])), apart
 
 
 def _labels(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
+    import numpy as np
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

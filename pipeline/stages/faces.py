@@ -18,28 +18,31 @@ from pipeline.backends.face_follower import FaceFollower, FollowedFace, Pace
 from pipeline.backends.face_record import FaceRecord, MouthMeter
 from pipeline.backends.face_tracks import Track, TrackedBox, boxes_of
 from pipeline.backends.haar import HaarDetector
+from pipeline.backends.insightface_pack import ArcfaceDescriptor, InsightfaceDetector
 from pipeline.backends.mouth_motion import MouthMotion
 from pipeline.backends.sface import SfaceDescriptor
 from pipeline.backends.yunet import YunetDetector
 from pipeline.stage import Clip, FrameMeter, FramesHWC, Gray, Measured, Media, Row
+from pipeline.weights.locate import Weights
 from schemas.configuration import Configuration
 from schemas.errors import UserError
 
-VERSION = 1
+VERSION = 2
 
 
 class FacesConfig(Configuration):
     """How faces are found, followed and described. Which of them are good enough is decided later."""
 
-    detector: Literal["haar", "yunet"] = Field(
+    detector: Literal["haar", "yunet", "insightface"] = Field(
         default="haar",
-        description="haar: OpenCV's cascade, frontal faces only; yunet: OpenCV's FaceDetectorYN, needs yunet_model",
+        description="haar: OpenCV's cascade, frontal faces only; yunet: OpenCV's FaceDetectorYN, needs yunet_model; "
+        "insightface: SCRFD",
     )
     yunet_model: Path | None = Field(default=None, description="ONNX file of FaceDetectorYN")
-    descriptor: Literal["classical", "sface"] = Field(
+    descriptor: Literal["classical", "sface", "arcface"] = Field(
         default="classical",
-        description="classical: gradients and patterns, weak; sface: OpenCV's FaceRecognizerSF, needs sface_model "
-        "and the detector yunet",
+        description="classical: gradients and patterns, weak; sface: OpenCV's FaceRecognizerSF, needs sface_model; "
+        "arcface: insightface's; the last two need a detector with landmarks (yunet, insightface)",
     )
     sface_model: Path | None = Field(default=None, description="ONNX file of FaceRecognizerSF")
     look_every: int = Field(default=4, ge=1, description="Frames from one look at the known faces to the next")
@@ -65,10 +68,19 @@ class FacesStage:
 
     name = "faces"
 
-    def __init__(self, config: FacesConfig, *, mouth: Callable[[], MouthMeter] = MouthMotion) -> None:
+    def __init__(
+        self,
+        config: FacesConfig,
+        *,
+        mouth: Callable[[], MouthMeter] = MouthMotion,
+        weights: Weights | None = None,
+        device: str = "cpu",
+    ) -> None:
         """`mouth` makes what follows the mouth of one track. Models are loaded on first use."""
         self._config = config
         self._mouth = mouth
+        self._weights = weights or Weights({})
+        self._device = device
 
     def check(self) -> None:
         """Load the models. Raises UserError that names what is missing or does not fit together."""
@@ -77,8 +89,11 @@ class FacesStage:
             raise UserError(
                 f"faces.scan_every={config.scan_every} must be a multiple of faces.look_every={config.look_every}"
             )
-        if config.descriptor == "sface" and config.detector != "yunet":
-            raise UserError("faces.descriptor=sface needs landmarks: set faces.detector=yunet and faces.yunet_model")
+        if config.descriptor != "classical" and config.detector == "haar":
+            raise UserError(
+                f"faces.descriptor={config.descriptor} needs landmarks: set faces.detector=yunet and "
+                "faces.yunet_model, or faces.detector=insightface"
+            )
         assert self.detector.name
         assert self.descriptor.name
 
@@ -94,6 +109,11 @@ class FacesStage:
         config = self._config
         if config.detector == "haar":
             return HaarDetector(scan_pixels=config.scan_pixels, smallest=config.smallest)
+        if config.detector == "insightface":
+            found = self._weights.find("insightface-buffalo-l")
+            return InsightfaceDetector(
+                found.folder, version=found.version, device=self._device, smallest=config.smallest
+            )
         model = _model(config.yunet_model, "faces.detector=yunet", "faces.yunet_model")
         return YunetDetector(model, scan_pixels=config.scan_pixels, smallest=config.smallest)
 
@@ -102,6 +122,9 @@ class FacesStage:
         """The configured descriptor. Raises UserError where its model cannot be loaded."""
         if self._config.descriptor == "classical":
             return ClassicalDescriptor()
+        if self._config.descriptor == "arcface":
+            found = self._weights.find("insightface-buffalo-l")
+            return ArcfaceDescriptor(found.folder, version=found.version, device=self._device)
         return SfaceDescriptor(_model(self._config.sface_model, "faces.descriptor=sface", "faces.sface_model"))
 
     def start(self, clip: Clip) -> FrameMeter:
@@ -170,6 +193,7 @@ class FacesMeter:
             "mouth": [record.mouth.get(index, math.nan) for index in range(self._clip.frames)],
             "reference_frame": record.reference_frame,
             "reference_box": list(record.reference_box),
+            "reference_face": list(record.reference_face),
             "reference_sha256": _sha256(reference),
         }
 

@@ -7,12 +7,13 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.backends.black_bars import Depths, bar_area, depths_of_gray, picture_within
+from pipeline.backends.picture_motion import PictureMotion
 from pipeline.backends.sharpness import sharpness
 from pipeline.backends.signature import EVERY, SignatureMeter, small_picture
 from pipeline.stage import Clip, FrameMeter, FramesHWC, Gray, Measured, Media, Unmeasurable
 from schemas.configuration import Configuration
 
-VERSION = 2
+VERSION = 3
 
 STRIP_FRAMES = 5
 STRIP_WIDTH_PX = 160
@@ -52,6 +53,7 @@ class _QualityMeter:
         self._contrast: list[float] = []
         self._motion: list[float] = []
         self._before: Gray | None = None
+        self._moved = PictureMotion()
         self._depths: list[Depths] = []
         self._signature = SignatureMeter()
         self._strip_at = set(np.linspace(0, clip.frames - 1, STRIP_FRAMES).round().astype(int).tolist())
@@ -59,9 +61,12 @@ class _QualityMeter:
 
     def add(self, index: int, frame_hwc: FramesHWC, gray_hw: Gray) -> None:
         small = small_picture(gray_hw)
+        change = None
         if self._before is not None:
-            self._motion.append(float(cv2.mean(cv2.absdiff(small, self._before))[0]) / 255)
+            change = float(cv2.mean(cv2.absdiff(small, self._before))[0])
+            self._motion.append(change / 255)
         self._before = small
+        self._moved.add(small, change, compare=index % self._every == 0)
         if index % EVERY == 0:
             self._signature.add(small)
         if index % self._every == 0:
@@ -84,6 +89,11 @@ class _QualityMeter:
         sharpness: share of fine detail, 0 (blurred) to about 1; NULL in a picture without any structure.
         luma, contrast: mean and standard deviation of the grey values, 0 to 1.
         motion: mean change of a point of a picture of 96 x 96 from one frame to the next (40 ms), 0 to 1.
+        camera_motion: shift of the picture as a whole, in frames a second (see PictureMotion); NULL if it never tells.
+        repeated: share of frames that show the one before again, 0 to 1: a lower rate than 25, or a still.
+        longest_still_s: longest time without any change, in seconds.
+        blocking: how far steps across the edges of compression blocks exceed those elsewhere, 0 none; of the source.
+        combing: share of pixels that are teeth of interlacing, 0 to 1; of the source.
         bars: share of the picture that is letterbox or pillarbox; 0 where a dark scene does not tell.
         text_area: NULL; the local profile has no text detector.
         """
@@ -104,6 +114,11 @@ class _QualityMeter:
             "luma": float(np.mean(self._luma)),
             "contrast": float(np.mean(self._contrast)),
             "motion": float(np.mean(self._motion)) if self._motion else None,
+            "camera_motion": self._moved.camera,
+            "repeated": self._moved.repeated,
+            "longest_still_s": self._moved.longest_still_s,
+            "blocking": self._clip.blocking,
+            "combing": self._clip.combing,
             "text_area": None,
             "bars": bar_area(picture) if (picture := picture_within(self._depths)) else 0.0,
             "signature": self._signature.to_bytes(),

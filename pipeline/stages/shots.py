@@ -6,8 +6,10 @@ the dissolve or fade at either end of it, pictures decoded from damaged data, an
 """
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +25,12 @@ from pipeline.backends.transitions import (
     Transition,
     TransitionFinder,
 )
+from pipeline.backends.transnet_cuts import TransitionChances, load_transnetv2, runs
 from pipeline.stage import Measured, Row, Source, Unmeasurable
+from pipeline.weights.locate import Weights
 from schemas.configuration import Configuration
 
-VERSION = 1
+VERSION = 2
 
 BACKEND = f"{scenedetect_cuts.BACKEND}, {pyav_decode.BACKEND}"
 
@@ -34,6 +38,13 @@ BACKEND = f"{scenedetect_cuts.BACKEND}, {pyav_decode.BACKEND}"
 class ShotsConfig(Configuration):
     """How sensitive the detectors are. Differences are in levels of 8-bit pixels (0..255)."""
 
+    backend: Literal["scenedetect", "transnetv2"] = Field(
+        default="scenedetect",
+        description="scenedetect: PySceneDetect and measured dissolves; transnetv2: TransNet V2 joins in",
+    )
+    transnetv2_threshold: float = Field(
+        default=0.5, gt=0, lt=1, description="transnetv2: chance above which a picture ends a shot"
+    )
     content_threshold: float = Field(
         default=27.0, gt=0, description="PySceneDetect's content detector: mean change of hue, saturation, brightness"
     )
@@ -53,12 +64,16 @@ class ShotsConfig(Configuration):
         default=0.15, gt=0, lt=1, description="Greatest distance of a dissolve's pictures from the mix of its two ends"
     )
     likeness: float = Field(
-        default=0.55, gt=0, lt=1, description="Greatest correlation between the two ends; above it is one shot moving"
+        default=0.5, gt=0, lt=1, description="Greatest correlation between the two ends; above it is one shot moving"
     )
     longest_gap_s: float = Field(default=0.5, gt=0, description="A longer stretch without a new picture ends the shot")
     damaged: float = Field(
         default=0.2, ge=0, le=1, description="Share of lost and damaged pictures above which a source has failed"
     )
+
+
+SAME_TRANSITION = 3
+"""Pictures that two finders may lie apart about one transition."""
 
 
 @dataclass(kw_only=True)
@@ -75,7 +90,24 @@ class _Watched:
     transitions: list[Transition]
 
 
-def detect_shots(source: Source, config: ShotsConfig) -> Measured:
+CutFinder = Callable[[], TransitionChances]
+"""Makes what finds further transitions in one source."""
+
+
+def cut_finder(config: ShotsConfig, weights: Weights, *, device: str) -> CutFinder | None:
+    """What joins PySceneDetect, with its model loaded; None where nothing does. Raises UserError."""
+    if config.backend == "scenedetect":
+        return None
+    model = load_transnetv2(weights.find("transnetv2").folder, device)
+    return lambda: TransitionChances(model)
+
+
+def backend_of(config: ShotsConfig) -> str:
+    """What rows record of the detectors."""
+    return f"{BACKEND}, transnetv2" if config.backend == "transnetv2" else BACKEND
+
+
+def detect_shots(source: Source, config: ShotsConfig, find_cuts: CutFinder | None = None) -> Measured:
     """One row for `sources`, and one for `shots` for every shot, in time order.
 
     A shot's span reaches from its first picture's time to that of the picture after its last. `boundary` is how it
@@ -84,7 +116,7 @@ def detect_shots(source: Source, config: ShotsConfig) -> Measured:
     Raises:
         Unmeasurable: it cannot be opened, shows fewer than two pictures, or is damaged for the most part.
     """
-    watched = _watch(source.path, config)
+    watched = _watch(source.path, config, find_cuts() if find_cuts else None)
     with open_footage(source.path) as container:
         sound = has_sound(container)
     times_us = watched.times_us
@@ -100,7 +132,7 @@ def detect_shots(source: Source, config: ShotsConfig) -> Measured:
     return Measured(rows={"sources": [row], "shots": _shots(source.id, watched, config)})
 
 
-def _watch(path: Path, config: ShotsConfig) -> _Watched:
+def _watch(path: Path, config: ShotsConfig, chances: TransitionChances | None) -> _Watched:
     finder = TransitionFinder(
         Sensitivity(
             content_threshold=config.content_threshold,
@@ -126,7 +158,10 @@ def _watch(path: Path, config: ShotsConfig) -> _Watched:
             small = picture.frame.reformat(
                 width=PICTURE_WIDTH, height=PICTURE_HEIGHT, format="bgr24", interpolation="AREA", threads=1
             )
-            finder.add(picture.time_us, np.asarray(small.to_ndarray(), dtype=np.uint8))
+            seen = np.asarray(small.to_ndarray(), dtype=np.uint8)
+            finder.add(picture.time_us, seen)
+            if chances is not None:
+                chances.add(seen[..., ::-1])
     if geometry is None or len(times) < 2:
         because = f": {losses.last_error}" if losses.last_error else ""
         raise Unmeasurable(f"{len(times)} pictures decode, which is no video{because}")
@@ -143,8 +178,21 @@ def _watch(path: Path, config: ShotsConfig) -> _Watched:
         step_us=int(np.median(np.diff(times_us))),
         damaged=np.array(damaged, dtype=np.bool_),
         geometry=geometry,
-        transitions=finder.finish(),
+        transitions=joined(finder.finish(), chances.finish() if chances else None, config.transnetv2_threshold),
     )
+
+
+def joined(found: list[Transition], chances_t: NDArray[np.float32] | None, threshold: float) -> list[Transition]:
+    """Transitions of both finders; of one that both found, the measured one counts.
+
+    `chances_t`: each picture's to end a shot; None where no second finder looked.
+    """
+    if chances_t is None:
+        return found
+    more = [Transition.between(first, last) for first, last in runs(chances_t, threshold)]
+    near = [(one.first - SAME_TRANSITION, one.last + SAME_TRANSITION) for one in found]
+    new = [one for one in more if all(one.last < start or one.first > end for start, end in near)]
+    return sorted([*found, *new], key=lambda one: (one.first, one.last))
 
 
 def _shots(source_id: str, watched: _Watched, config: ShotsConfig) -> list[Row]:

@@ -17,9 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.store.files import Files
-from pipeline.store.parts import GROUP_ROWS, part_path, read_part
+from pipeline.store.parts import GROUP_ROWS, conformed, part_path, read_part
 from pipeline.store.snapshots import Bundle, Snapshot
-from schemas.tables import TABLES
 
 FAN = 8
 """So many bundles of like size become one."""
@@ -50,7 +49,7 @@ def keys_of(table: pa.Table) -> pa.Array:
 
 def current_rows(files: Files, bundle: Bundle, table: str) -> pa.Table:
     """The rows of a bundle's table that count."""
-    rows = read_part(files, bundle.parts[table]).cast(TABLES[table].schema)
+    rows = conformed(table, read_part(files, bundle.parts[table]))
     if not bundle.dropped:
         return rows
     return rows.filter(pc.invert(pc.is_in(keys_of(rows), pa.array(bundle.dropped, pa.string()))))

@@ -15,6 +15,7 @@ SUFFIX = {
     "faces": ".json",
     "references": ".png",
     "thumbnails": ".jpg",
+    "frames": ".jpg",
 }
 
 

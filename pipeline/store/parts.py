@@ -44,6 +44,15 @@ def write_table(files: Files, path: str, table: pa.Table) -> None:
     files.create(path, sink.getvalue())
 
 
+def conformed(table: str, rows: pa.Table) -> pa.Table:
+    """Rows with the columns of this version; those that an older one did not write are NULL."""
+    schema = TABLES[table].schema
+    nothing = pa.nulls(rows.num_rows)
+    names = set(rows.column_names)
+    arrays = [(rows[field.name] if field.name in names else nothing).cast(field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
 def read_part(files: Files, path: str) -> pa.Table:
     """A part's rows. Raises UserError where a newer version wrote it."""
     table = pq.read_table(pa.BufferReader(files.read(path)))

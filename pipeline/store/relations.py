@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.store.bundles import keys_of
 from pipeline.store.files import Files
-from pipeline.store.parts import GROUP_ROWS
+from pipeline.store.parts import GROUP_ROWS, conformed
 from pipeline.store.snapshots import Snapshot
 from schemas.sample import INDEX_SCHEMA
 from schemas.tables import TABLES, check_version
@@ -45,6 +45,7 @@ class Relations:
         # What a query is done with goes back to the system at once; else it adds up from query to query.
         self.connection.execute("SET allocator_flush_threshold = '1MB'")
         self.connection.execute("SET allocator_bulk_deallocation_flush_threshold = '1MB'")
+        self._shown: dict[str, Path] = {}
         if files.remote is not None:
             self.connection.register_filesystem(files.remote)
         for name in TABLES:
@@ -71,15 +72,18 @@ class Relations:
 
     def batches(self, table: str) -> Iterator[pa.Table]:
         """A table, some thousand rows at a time."""
+        held: list[tuple[str | Path, list[str]]]
         held = [(bundle.parts[table], bundle.dropped) for _, bundle in self.snapshot.holding(table)]
-        if table in self.snapshot.sets:
+        if table in self._shown:
+            held = [(self._shown[table], [])]
+        elif table in self.snapshot.sets:
             held.append((self.snapshot.sets[table], []))
         for path, dropped in held:
-            with self.files.open(path) as file:
+            with path.open("rb") if isinstance(path, Path) else self.files.open(path) as file:
                 parquet = pq.ParquetFile(file)
                 check_version(parquet.schema_arrow, where=f"{self.files.root}/{path}")
                 for batch in parquet.iter_batches(batch_size=GROUP_ROWS):
-                    rows = pa.Table.from_batches([batch]).cast(TABLES[table].schema)
+                    rows = conformed(table, pa.Table.from_batches([batch]))
                     if dropped:
                         gone = set(dropped)
                         rows = rows.filter(pa.array(key not in gone for key in keys_of(rows).to_pylist()))
@@ -87,35 +91,58 @@ class Relations:
 
     def show(self, table: str, path: Path | str) -> None:
         """Show the rows of a Parquet file under a table's name, for this connection alone."""
+        if isinstance(path, Path) and table in TABLES:
+            self._shown[table] = path
         self.connection.execute(f'CREATE OR REPLACE VIEW "{table}" AS SELECT * FROM read_parquet({quoted(str(path))})')
 
     def _view(self, name: str) -> None:
         selects: list[str] = []
         whole = [self.snapshot.sets[name]] if name in self.snapshot.sets else []
+        grown = TABLES[name].version > 1
+        missing = self._missing(name) if whole and grown else ""
+        # Bundles of one table may stem from several versions of it.
+        by_name = grown and not whole
         for bundle_name, bundle in self.snapshot.holding(name):
             if name == "ledger":
                 named = f"*, '{bundle_name}' AS bundle"
                 selects.append(f"{self._scan([bundle.parts[name]], named)}{_but(bundle.dropped)}")
             elif bundle.dropped:
-                selects.append(f"{self._scan([bundle.parts[name]])}{_but(bundle.dropped)}")
+                selects.append(f"{self._scan([bundle.parts[name]], by_name=by_name)}{_but(bundle.dropped)}")
             else:
                 whole.append(bundle.parts[name])
         if whole:
-            selects.append(self._scan(whole))
+            selects.append(self._scan(whole, f"*{missing}", by_name=by_name))
+        if selects and by_name:
+            selects.insert(0, _no_rows(TABLES[name].schema))
         if selects:
-            self.connection.execute(f'CREATE VIEW "{name}" AS {" UNION ALL ".join(selects)}')
+            union = " UNION ALL BY NAME " if by_name else " UNION ALL "
+            self.connection.execute(f'CREATE VIEW "{name}" AS {union.join(selects)}')
             return
         nothing = TABLES[name].schema
         self._nothing(name, nothing.append(pa.field("bundle", pa.string())) if name == "ledger" else nothing)
 
-    def _nothing(self, name: str, schema: pa.Schema) -> None:
-        columns = ", ".join(f'NULL::{_sql_type(field.type)} AS "{field.name}"' for field in schema)
-        self.connection.execute(f'CREATE VIEW "{name}" AS SELECT {columns} WHERE false')
+    def _missing(self, name: str) -> str:
+        """SQL of the columns that a set table lacks because an older version wrote it: they are NULL."""
+        with self.files.open(self.snapshot.sets[name]) as file:
+            written = pq.read_schema(file)
+        check_version(written, where=f"{self.files.root}/{self.snapshot.sets[name]}")
+        lacking = (field for field in TABLES[name].schema if field.name not in written.names)
+        return "".join(f', NULL::{_sql_type(field.type)} AS "{field.name}"' for field in lacking)
 
-    def _scan(self, paths: list[str], columns: str = "*") -> str:
+    def _nothing(self, name: str, schema: pa.Schema) -> None:
+        self.connection.execute(f'CREATE VIEW "{name}" AS {_no_rows(schema)}')
+
+    def _scan(self, paths: list[str], columns: str = "*", *, by_name: bool = False) -> str:
         """DuckDB reads what a query needs of the Parquet files, in its own bounded memory."""
         listed = ", ".join(quoted(self.files.address(path)) for path in paths)
-        return f"SELECT {columns} FROM read_parquet([{listed}])"
+        options = ", union_by_name = true" if by_name else ""
+        return f"SELECT {columns} FROM read_parquet([{listed}]{options})"
+
+
+def _no_rows(schema: pa.Schema) -> str:
+    """SQL of a table without rows."""
+    columns = ", ".join(f'NULL::{_sql_type(field.type)} AS "{field.name}"' for field in schema)
+    return f"SELECT {columns} WHERE false"
 
 
 def _sql_type(type_: pa.DataType) -> str:

@@ -70,7 +70,7 @@ SETS = {
     "candidates": """SELECT id || '_t0_c' || rank AS id, id AS clip_id, 0 AS track, rank::INTEGER AS rank,
                       id AS reference_clip_id, 0 AS reference_track, 40 AS frame, 0.75 + 0.25 * u - 0.01 * rank
                       AS similarity, [0.1, 0.1, 0.9, 0.9] AS box, v AS size, u AS sharpness,
-                      {'pose_deg': 40 * v, 'light': u, 'look': v} AS differs,
+                      {'pose_deg': 40 * v, 'light': u, 'background': v, 'clothing': u} AS differs,
                       (u + v) / 2 AS difference,
                       'media/references/' || md5(id)[:2] || '/' || md5(id) || '.png' AS file""",
 }

@@ -61,6 +61,7 @@ def write_video(
     pixel_aspect: Fraction | None = None,
     sound: NDArray[np.int16] | None = None,
     sound_rate: int = 48_000,
+    sound_layout: str = "mono",
     sound_at_ms: Sequence[int] = (0,),
     gop: int = 12,
 ) -> Path:
@@ -72,8 +73,9 @@ def write_video(
         times_ms: each picture's presentation time.
         rotation_deg: display matrix, counter-clockwise.
         pixel_aspect: of a pixel, width to height.
-        sound: mono samples; cut into as many equal pieces as there are times in `sound_at_ms`.
+        sound: mono samples, the same in every channel; as many equal pieces as there are times in `sound_at_ms`.
         sound_rate: samples a second.
+        sound_layout: its channels, by FFmpeg's name.
         sound_at_ms: when each piece begins.
         gop: pictures from keyframe to keyframe.
     """
@@ -93,7 +95,7 @@ def write_video(
         audio = None
         if sound is not None:
             codec = "pcm_s16le" if path.suffix in (".mkv", ".mov") else "aac"
-            audio = container.add_stream(codec, rate=sound_rate, layout="mono")
+            audio = container.add_stream(codec, rate=sound_rate, layout=sound_layout)
         for time_ms, picture in zip(times_ms, [first, *rest], strict=True):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             frame.pts, frame.time_base = time_ms, Fraction(1, TICKS)
@@ -103,9 +105,9 @@ def write_video(
             for at_ms, piece in zip(sound_at_ms, np.array_split(sound, len(sound_at_ms)), strict=True):
                 block = 1024
                 for start in range(0, len(piece), block):
-                    samples = av.AudioFrame.from_ndarray(
-                        piece[None, start : start + block], format="s16", layout="mono"
-                    )
+                    channels = av.AudioLayout(sound_layout).nb_channels
+                    interleaved = np.repeat(piece[start : start + block], channels)[None]
+                    samples = av.AudioFrame.from_ndarray(interleaved, format="s16", layout=sound_layout)
                     samples.sample_rate = sound_rate
                     samples.time_base = Fraction(1, sound_rate)
                     samples.pts = at_ms * sound_rate // 1000 + start

@@ -148,13 +148,17 @@ def _clip_rows(files: Files, clip: FakeClip) -> dict[str, dict[str, Any]]:
         "speech": {"ratio": 0.8, "loudness_lufs": -20.0},
         "sync": {"speaker_track": 0, "offset_frames": 0, "confidence": 5.0, "p_value": 0.001, **clip.sync},
         "captions": {"text": clip.caption, "text_short": "a person", "word_count": 10},
+        "looks": {"status": "inapplicable", "error": "not measured"},
         "tracks": {
             "id": f"{clip.key}_t0",
             "clip_id": clip.key,
             "source_id": clip.source_id,
             "shot_id": f"{clip.source_id}_0_1",
             "track": 0,
+            "size": 0.5,
             "embedding": clip.embedding,
+            "reference_box": [0.0, 0.0, 1.0, 1.0],
+            "reference_face": [0.2, 0.2, 0.8, 0.8],
             "reference_sha256": put_media(files, "references", picture.getvalue()),
         },
     }

@@ -21,9 +21,9 @@ from PIL import Image
 from schemas.manifest import Counts, Manifest, Shard, shards_fingerprint
 from schemas.sample import INDEX_SCHEMA, SAMPLE_RATE, SAMPLES_PER_FRAME
 
-SKIN = {"ann": (225, 180, 150), "bob": (120, 80, 60)}
-HAIR = {"ann": (200, 160, 60), "bob": (30, 30, 40)}
-PITCH = {"ann": 210.0, "bob": 115.0}
+SKIN = {"ann": (225, 180, 150), "bob": (120, 80, 60), "eve": (180, 130, 100)}
+HAIR = {"ann": (200, 160, 60), "bob": (30, 30, 40), "eve": (120, 50, 30)}
+PITCH = {"ann": 210.0, "bob": 115.0, "eve": 180.0}
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 ABOUT = {"backend": "test/1", "fingerprint": "f", "seconds": 0.0}
 SOURCES = [f"{number:016x}" for number in (3, 1, 2)]
-BOUNDS = ReferenceBounds(lower=0.25, upper=0.75, size=0.25, limit=2)
+BOUNDS = ReferenceBounds(lower=0.25, upper=0.75, size=0.25, sharpness=0.25, limit=2)
 NUMBERS = [0.0, 0.25, 0.5, 0.75, 1.0, -1.0]
 COLUMNS = [
     "quality.sharpness",
@@ -123,7 +123,8 @@ def _draw_clip(draw: st.DrawFn, found: Tables, key: str, keys: list[str]) -> Non
     group = draw(st.sampled_from([key, key, *others]))
     # The name of a group is its smallest clip, which is its own.
     named = next((row["group"] for row in found["duplicates"] if row["id"] == group), key)
-    found["duplicates"].append({"id": key, "group": named})
+    worth, copy = draw(st.sampled_from([1.0, 2.0])), draw(st.booleans())
+    found["duplicates"].append({"id": key, "group": named, "worth": worth, "is_duplicate": copy})
     for track in range(draw(st.integers(0, 2))):
         person = draw(st.sampled_from([None, "p_a", "p_b", "p_c"]))
         found["identities"].append({"id": f"{key}_t{track}", "clip_id": key, "track": track, "identity": person})
@@ -131,6 +132,7 @@ def _draw_clip(draw: st.DrawFn, found: Tables, key: str, keys: list[str]) -> Non
             seen = {
                 "similarity": draw(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])),
                 "size": draw(st.sampled_from([0.125, 0.25])),
+                "sharpness": draw(st.sampled_from([None, 0.125, 0.25, 0.5])),
             }
             id_ = f"{key}_t{track}_c{rank}"
             unlike = draw(st.sampled_from([None, 0.0, 0.25, 0.5]))
@@ -149,7 +151,7 @@ def references_of(found: Tables) -> dict[str, Row]:
         tracks: dict[int, list[Row]] = defaultdict(list)
         mine = [row for row in found["candidates"] if row["clip_id"] == clip["id"]]
         for row in sorted(mine, key=lambda row: (-score(row), row["id"])):
-            if 0.25 <= row["similarity"] <= 0.75 and row["size"] >= 0.25:
+            if 0.25 <= row["similarity"] <= 0.75 and row["size"] >= 0.25 and (row["sharpness"] or 0) >= 0.25:
                 tracks[row["track"]].append(row)
         turns = sorted((turn, track, row["id"]) for track, rows in tracks.items() for turn, row in enumerate(rows))
         speaker = speakers[clip["id"]]
@@ -205,8 +207,9 @@ def expected(found: Tables, subject: list[Rule], sync: list[Rule], cap: int | No
         copies = [
             row["id"] for row in found["duplicates"] if row["group"] == group and result[row["id"]]["outcome"] == "keep"
         ]
+        said = by_table["duplicates"]
         copies.sort(
-            key=lambda key: (result[key]["tier"] != "sync", -(by_table["quality"][key]["sharpness"] or 0.0), key)
+            key=lambda key: (result[key]["tier"] != "sync", said[key]["is_duplicate"], -said[key]["worth"], key)
         )
         for key in copies[1:]:
             result[key] |= {"outcome": "reject", "tier": "none", "failed": result[key]["failed"] + 1, "copy": True}

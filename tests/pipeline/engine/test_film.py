@@ -43,6 +43,26 @@ def test_decisions_equal_the_truth_table(film: Path, film_run: Path) -> None:
     assert sum(len(one.clips) for one in judged if one.shot.kind == "good") >= 18
 
 
+def test_no_candidate_is_of_the_same_shot_a_copy_of_it_or_somebody_else(film_run: Path) -> None:
+    files = Files(str(film_run))
+    found = (
+        Relations(files, latest(files))
+        .connection.execute(
+            """SELECT count(*), count(*) FILTER (own.shot_id = other.shot_id),
+                  count(*) FILTER (mine."group" = its."group"),
+                  count(*) FILTER (person.identity <> shown.identity)
+           FROM candidates JOIN clips AS own ON own.id = clip_id JOIN clips AS other ON other.id = reference_clip_id
+           JOIN duplicates AS mine ON mine.id = clip_id JOIN duplicates AS its ON its.id = reference_clip_id
+           JOIN identities AS person ON person.clip_id = candidates.clip_id AND person.track = candidates.track
+           JOIN identities AS shown ON shown.clip_id = reference_clip_id AND shown.track = reference_track"""
+        )
+        .fetchall()
+    )
+    ((count, *wrong),) = found
+    assert count > 100
+    assert wrong == [0, 0, 0]
+
+
 def test_every_clip_level_table_has_a_row_for_every_clip(film_run: Path) -> None:
     rows = rows_of(film_run)
     clips = [row["id"] for row in rows["clips"]]

@@ -9,10 +9,12 @@ from typing import Any
 
 import av
 import pytest
+import soundfile
 
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
+from tests.benchmarks.sync_table import heard
 from tests.pipeline.conftest import humo
 
 pytestmark = pytest.mark.slow
@@ -111,6 +113,50 @@ def test_what_is_known_to_be_in_step_is_and_the_narrator_is_no_speaker(rows: Row
     sync = rows("sync")
     assert all(abs(row["offset_frames"]) <= 1 for row in sync["SadTalker_art_0__japanese.mp4"])
     assert {row["tier"] for row in rows("decisions")["torchcodec_nasa_13013.mp4"]} == {"none"}
+
+
+NEGATIVES = [
+    "LivePortrait_d18.mp4",  # moving mouth, digital silence
+    "HuMo_text_image_4.mp4",  # silent
+    "LivePortrait_s18.mp4",  # closed mouth under a loud track
+    "torchcodec_nasa_13013.mp4",  # narration, no visible speaker
+    "facenet-pytorch_video.mp4",  # crowd
+    "PySceneDetect_testvideo.mp4",  # no sound
+    "decord_flipping_a_pancake.mkv",  # hardly speech, no face
+]
+SYNC_RULES = """abs(sync.offset_frames) <= 3 AND sync.p_value <= 0.005 AND speech.ratio >= 0.5"""
+
+
+def test_no_negative_passes_the_rules_of_the_sync_tier(run: Path, rows: Rows) -> None:
+    """Whatever the references: the sync rules alone keep them out."""
+    files = Files(str(run))
+    passed = {
+        key
+        for (key,) in Relations(files, latest(files))
+        .connection.execute(f"SELECT sync.id FROM sync JOIN speech USING (id) WHERE {SYNC_RULES}")
+        .fetchall()
+    }
+    for name in NEGATIVES:
+        assert rows("clips")[name]
+        assert not passed.intersection(row["id"] for row in rows("sync")[name]), name
+        assert "sync" not in {row["tier"] for row in rows("decisions")[name] if row["outcome"] == "keep"}
+    assert all(row["voice_over"] for row in rows("sync")["torchcodec_nasa_13013.mp4"] if row["status"] == "ok")
+
+
+def test_dubs_do_not_pass(run: Path, footage: Path) -> None:
+    """The three talking heads of LatentSync under each of the foreign tracks that come with them."""
+    heads = [one for one in heard(run) if one.source.startswith("LatentSync") and len(one.wave) == 97 * 640]
+    assert len(heads) >= 8
+    values = []
+    for number in (1, 2, 3):
+        wave, rate = soundfile.read(footage / "audio" / f"LatentSync_demo{number}_audio.wav", dtype="float32")
+        assert rate == 16_000
+        for place, head in enumerate(heads):
+            start = place * 640 * 11
+            measure = head.measure(wave[start : start + len(head.wave)])
+            in_bounds = measure.offset_frames is not None and abs(measure.offset_frames) <= 3
+            values.append(in_bounds and (measure.p_value or 1) <= 0.005)
+    assert sum(values) == 0
 
 
 def test_with_honest_bounds_nothing_is_kept_and_the_rule_says_why(run: Path) -> None:

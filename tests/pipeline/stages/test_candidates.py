@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.backends.looks import colour_distance, looks_of
 from pipeline.stage import Row
-from pipeline.stages.candidates import CandidatesConfig, look_distance, look_histogram, reference_path, retrieve
+from pipeline.stages.candidates import CandidatesConfig, reference_path, retrieve
 from schemas.tables import TABLES
 from tests.pipeline.face_pictures import collins, hopper
 from tests.pipeline.stages.test_identities import near, table, track_row
@@ -22,6 +23,10 @@ from tests.pipeline.stages.test_identities import near, table, track_row
 @cache
 def _png(colour: tuple[int, int, int]) -> bytes:
     return bytes(cv2.imencode(".png", np.full((8, 8, 3), colour, np.uint8))[1])
+
+
+def _encoded(picture: np.ndarray[Any, Any]) -> bytes:
+    return bytes(cv2.imencode(".png", picture)[1])
 
 
 PICTURES = {reference_path("a" * 64): _png((0, 0, 200)), reference_path("b" * 64): _png((200, 0, 0))}
@@ -35,6 +40,7 @@ def _track(clip: str, number: int, person: int, seed: int, **more: Any) -> Row:
         "yaw_deg": None,
         "reference_frame": 8,
         "reference_box": [0.1, 0.2, 0.3, 0.4],
+        "reference_face": [0.16, 0.25, 0.24, 0.32],
         "reference_sha256": "a" * 64,
     }
     return track_row(clip, number, near(person, seed), **{**facts, **more})
@@ -100,12 +106,13 @@ def test_what_a_candidate_says() -> None:
     row = found["a_1_0", "b_1_0"]
     assert row["differs"]["pose_deg"] == pytest.approx(35)
     assert row["differs"]["light"] == pytest.approx(0.2)
-    assert row["differs"]["look"] == pytest.approx(1)  # red and blue
+    assert row["differs"]["background"] == row["differs"]["clothing"] == pytest.approx(1)  # red and blue
+    assert row["difference"] == pytest.approx((35 / 45 + 0.2 + 1 + 1) / 4, rel=1e-5)
     assert (row["file"], row["reference_track"]) == (f"media/references/bb/{'b' * 64}.png", 1)
     assert (row["frame"], row["size"]) == (8, pytest.approx(1.3))
     assert row["box"] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     other = found["a_1_0", "c_1_0"]["differs"]
-    assert (other["pose_deg"], other["light"], other["look"]) == (None, None, pytest.approx(0, abs=1e-3))
+    assert (other["pose_deg"], other["light"], other["clothing"]) == (None, None, pytest.approx(0, abs=1e-3))
 
 
 places = st.tuples(
@@ -169,15 +176,29 @@ def test_two_people_mixed_in_one_source_from_vectors_to_references() -> None:
     assert all(row["track"] == row["reference_track"] for row in found)
 
 
-def test_look_distance_of_pictures() -> None:
-    one, other = (bytes(cv2.imencode(".png", picture[..., ::-1])[1]) for picture in (collins(), hopper()))
-    assert look_distance(look_histogram(one), look_histogram(one)) == pytest.approx(0, abs=1e-3)
-    apart = look_distance(look_histogram(one), look_histogram(other))
-    assert 0.3 < apart < 1
-    soft = bytes(cv2.imencode(".png", cv2.GaussianBlur(collins()[..., ::-1], (0, 0), 1.5))[1])
-    assert look_distance(look_histogram(one), look_histogram(soft)) < 0.4 * apart
+def test_background_and_clothes_are_told_apart() -> None:
+    whole, face = (0.0, 0.0, 1.0, 1.0), (0.4, 0.3, 0.6, 0.55)
+    picture = np.full((96, 96, 3), (40, 160, 40), np.uint8)
+    plain = looks_of(_encoded(picture), whole, face)
+    picture[55:] = (200, 60, 40)
+    dressed = looks_of(_encoded(picture), whole, face)
+    assert colour_distance(plain.background, dressed.background) == pytest.approx(0, abs=1e-3)
+    assert colour_distance(plain.clothing, dressed.clothing) == pytest.approx(1, abs=1e-3)
+    assert looks_of(_encoded(picture), whole, (0.4, 0.6, 0.6, 0.95)).clothing is None
     with pytest.raises(ValueError, match="cannot be read"):
-        look_histogram(b"not a picture")
+        looks_of(b"not a picture", whole, face)
+
+
+def test_real_pictures_differ_and_softness_does_not_matter() -> None:
+    box, face = (0.0, 0.0, 1.0, 1.0), (0.35, 0.2, 0.65, 0.6)
+    one, other = (looks_of(_encoded(picture[..., ::-1]), box, face) for picture in (collins(), hopper()))
+    apart = colour_distance(one.background, other.background)
+    soft = looks_of(_encoded(cv2.GaussianBlur(collins()[..., ::-1], (0, 0), 1.5)), box, face)
+    near = colour_distance(one.background, soft.background)
+    assert apart is not None
+    assert near is not None
+    assert near < 0.4 * apart
+    assert 0.3 < apart < 1
 
 
 def test_rows_fit_the_table() -> None:

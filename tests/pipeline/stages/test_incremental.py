@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.backends import copy_search
 from pipeline.backends.signature import LOOKS_SIDE, MOVES_SIDE
 from pipeline.stage import Row, SetRows
 from pipeline.stages.candidates import CandidatesConfig, retrieve
@@ -84,7 +87,14 @@ def quality(clip: int, picture: int, noise: int) -> Row:
     looks = np.clip(looks + shake.normal(0, 4, looks.shape), 0, 255).astype(np.uint8)
     cells = np.clip(cells + shake.normal(0, 4, cells.shape), -127, 127).astype(np.int8)
     signature = looks.tobytes() + np.float32(1).astype("<f4").tobytes() + cells.tobytes()
-    return {"id": f"c{clip}", "status": "ok", "signature": signature, "sharpness": 0.5 + clip / 100}
+    return {
+        "id": f"c{clip}",
+        "status": "ok",
+        "signature": signature,
+        "sharpness": 0.5 + clip / 100,
+        "width": 832,
+        "height": 480,
+    }
 
 
 pictures = st.integers(0, 9), st.integers(0, 3), st.integers(0, 2)
@@ -102,17 +112,45 @@ def rounded(rows: list[Row]) -> list[Row]:
     return [{**row, "distance": distance} for row, distance in zip(stored(rows), single, strict=True)]
 
 
-@settings(max_examples=60, deadline=None)
+def compared(rows: list[Row], before: Iterable[Row] = (), elsewhere: Iterable[Row] = ()) -> SetRows:
+    ordered = sorted(rows, key=lambda row: str(row["id"]))
+    with TemporaryDirectory() as folder:
+        return find_duplicates(ordered, DuplicatesConfig(), folder=Path(folder), before=before, elsewhere=elsewhere)
+
+
+@pytest.mark.parametrize("most", [2, copy_search.MOST])
+@settings(max_examples=40, deadline=None)
 @given(clips, clips)
-def test_duplicates_go_on_as_if_they_had_begun_anew(earlier: Any, now: Any) -> None:
-    before = stored(find_duplicates([quality(*clip) for clip in earlier], DuplicatesConfig()).rows)
-    rows = [quality(*clip) for clip in now]
-    again = find_duplicates(rows, DuplicatesConfig(), before=before)
-    assert rounded(again.rows) == rounded(find_duplicates(rows, DuplicatesConfig()).rows)
-    assert again.computed == len([clip for clip in now if clip not in earlier])
-    assert find_duplicates(rows, DuplicatesConfig(), before=again.rows).computed == 0
+def test_duplicates_go_on_as_if_they_had_begun_anew(most: int, earlier: Any, now: Any) -> None:
+    with patch.object(copy_search, "MOST", most):
+        before = stored(compared([quality(*clip) for clip in earlier]).rows)
+        rows = [quality(*clip) for clip in now]
+        again = compared(rows, before)
+        assert rounded(again.rows) == rounded(compared(rows).rows)
+        assert again.computed == len([clip for clip in now if clip not in earlier])
+        assert compared(rows, again.rows).computed == 0
 
 
 def test_copies_are_found_at_all() -> None:
-    rows = find_duplicates([quality(1, 0, 0), quality(2, 0, 1), quality(3, 1, 0)], DuplicatesConfig()).rows
+    rows = compared([quality(1, 0, 0), quality(2, 0, 1), quality(3, 1, 0)]).rows
     assert [row["group"] for row in rows] == ["c1", "c1", "c3"]
+
+
+def test_the_larger_copy_is_kept_though_shrinking_sharpens() -> None:
+    small = {**quality(1, 0, 0), "width": 416, "height": 240, "sharpness": 0.8}
+    large = {**quality(2, 0, 1), "sharpness": 0.6}
+    first, second = compared([small, large]).rows
+    assert (first["is_duplicate"], first["duplicate_of"]) == (True, "c2")
+    assert (second["is_duplicate"], second["duplicate_of"]) == (False, None)
+
+
+def test_what_another_run_keeps_is_a_duplicate_however_good() -> None:
+    there = {**quality(7, 0, 1), "sharpness": 0.1, "run": "runs/old"}
+    first, second = compared([quality(1, 0, 0), quality(2, 1, 0)], elsewhere=[there]).rows
+    assert (first["is_duplicate"], first["duplicate_of"], first["duplicate_run"]) == (True, "c7", "runs/old")
+    assert (second["is_duplicate"], second["duplicate_run"]) == (False, None)
+
+
+def test_rows_that_are_not_in_order_are_refused() -> None:
+    with TemporaryDirectory() as folder, pytest.raises(ValueError, match="sorted by id"):
+        find_duplicates([quality(2, 0, 0), quality(1, 0, 0)], DuplicatesConfig(), folder=Path(folder))

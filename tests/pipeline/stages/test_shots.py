@@ -7,6 +7,7 @@ import pytest
 from pipeline.stage import Source, Unmeasurable
 from pipeline.stages.shots import ShotsConfig, detect_shots
 from pipeline.store.parts import to_arrow
+from tests.pipeline.concatenations import ONE_SHOT, make_film, read_pictures, score_film
 from tests.pipeline.made_videos import Picture, clicks, steady, texture, write_video
 
 
@@ -150,6 +151,15 @@ def test_known_cuts_nasa(footage: Path) -> None:
     assert how == "dissolve"
     assert second_end == third_start == 202 * 40_000
     assert cut == "cut"
+
+
+def test_real_clips_joined_at_random(footage: Path, tmp_path: Path) -> None:
+    clips = [read_pictures(footage / "video" / name, limit=100) for name in ONE_SHOT[::2]]
+    film = make_film(clips, np.random.default_rng(7), pieces=14, dissolves=0.4)
+    cuts, dissolves = score_film(film, tmp_path / "film.mkv", ShotsConfig())
+    assert (cuts.found, cuts.right) == (cuts.there, cuts.there)
+    assert min(cuts.there, dissolves.there) >= 3
+    assert (dissolves.found, dissolves.right) == (dissolves.there, dissolves.there)
 
 
 def test_one_shot_in_which_a_disc_flashes(footage: Path) -> None:

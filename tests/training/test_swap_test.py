@@ -15,9 +15,9 @@ from tests.training.sample_shards import Sample, encode_png, encode_video, write
 from training.config import TrainingConfig
 from training.dataset import open_shard_set
 from training.encoding import BatchEncoder
-from training.evaluation import Swap, SwapTest, bootstrap_interval, write_swaps
 from training.held_out import HeldOut
 from training.plan import Plan
+from training.swap_test import Swap, SwapTest, bootstrap_interval, write_swaps
 
 Config = Callable[..., TrainingConfig]
 CPU = torch.device("cpu")

@@ -1,0 +1,26 @@
+"""What each measurement means, in a sentence that needs no other. Columns without one are shown by name."""
+
+MEANINGS = {
+    "quality.sharpness": "How crisp the picture is: 0 is fully blurred, 1 is as sharp as its pixels allow.",
+    "quality.luma": "How bright the picture is on average: 0 is black, 1 is white.",
+    "quality.contrast": "How far light and dark parts lie apart; 0 is one flat grey.",
+    "quality.motion": "How much of the picture changes from one frame to the next.",
+    "quality.text_area": "How much of the picture is covered by letters, such as titles or subtitles.",
+    "quality.bars": "How much of the picture is black bars at its edges.",
+    "faces.subjects": "How many different people are seen in the clip.",
+    "faces.largest": "The height of the largest face, as a share of the picture's height.",
+    "speech.ratio": "The share of the clip in which somebody speaks.",
+    "speech.loudness_lufs": "How loud the sound is to an ear; films lie near -23, and nearer to 0 is louder.",
+    "speech.snr_db": "How far the voice stands out from the noise; under 10 dB it is hard to follow.",
+    "speech.longest_pause_s": "The longest silence between words, in seconds.",
+    "sync.offset_frames": "By how many frames (of 40 ms) the sound comes after the lips; negative: before them.",
+    "sync.p_value": "How often lips and sound that have nothing to do with each other fit so well by accident.",
+    "sync.confidence": "How much better the best shift of the sound fits the lips than the others do.",
+    "sync.voice_over": "Whether a voice is heard that belongs to nobody in the picture.",
+    "references.count": "How many pictures of people in this clip, from other shots, could be packed with it.",
+    "references.speaker_count": "How many of those show the person who speaks.",
+    "references.best_similarity": "How alike the face in the best of those pictures is: 1 is the very same picture.",
+    "duplicates.is_duplicate": "Whether another clip shows the same footage in better quality.",
+    "duplicates.distance": "How far the most similar other clip is; 0 is the same footage.",
+    "captions.word_count": "How many words the caption has.",
+}

@@ -1,0 +1,1 @@
+"""Weights that backends load: what there is, where it lies, how it gets there."""

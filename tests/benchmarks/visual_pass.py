@@ -1,0 +1,114 @@
+"""The whole visual pass beside one FFmpeg transcode: `python tests/benchmarks/visual_pass.py`.
+
+The footage is found by HUMO_FOOTAGE. Both begin with the same files and end with the same clips, one file after the
+other, on one thread each, with the same x264 preset and quality. Ours also finds the shots and black bars, cuts the
+sound, and measures quality, signatures, faces and mouths; FFmpeg (the binary of imageio-ffmpeg) decodes each file once,
+crops, scales, resamples to 25 fps and encodes. Printed are processor seconds, which other work on the machine does not
+change much, the ratio, and where our time goes.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import imageio_ffmpeg
+
+from pipeline.config import CurateConfig
+from pipeline.engine.clip_stages import frame_stages
+from pipeline.engine.watch import watch_clip
+from pipeline.engine.work import Work
+from pipeline.stage import Clip, Row, Source, Unmeasurable
+from pipeline.stages.clips import ClipsConfig, cut_clips
+from pipeline.stages.shots import ShotsConfig, detect_shots
+
+
+def our_pass(path: Path, spent: Counter[str]) -> list[Row]:
+    """The rows of `clips` of a file; what each part took is added to `spent`, in processor seconds."""
+    config = CurateConfig()
+    source = Source(id=path.stem, path=path)
+    start = time.process_time()
+    shots = detect_shots(source, ShotsConfig()).rows["shots"]
+    spent["shots"] += time.process_time() - start
+    stages = frame_stages(config)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "watched.mp4"
+        start = time.process_time()
+        for made in cut_clips(source, shots, config.clips, Path(scratch)):
+            spent["clips"] += time.process_time() - start
+            (row,) = made.rows["clips"]
+            rows.append(row)
+            file.write_bytes(made.media[0].data)
+            work = Work()
+            watch_clip(Clip(**{name: row[name] for name in Clip.__dataclass_fields__}), file, stages, work)
+            for name, seconds in work.counts.items():
+                if name.startswith("seconds."):
+                    spent[name.removeprefix("seconds.")] += seconds
+            start = time.process_time()
+        spent["clips"] += time.process_time() - start
+    return rows
+
+
+def transcode(path: Path, rows: list[Row], config: ClipsConfig) -> float:
+    """Processor seconds of FFmpeg for the same clips of a file."""
+    first = rows[0]
+    crop = first["transform"]
+    upright = f"{crop['x1'] - crop['x0']:.0f}:{crop['y1'] - crop['y0']:.0f}:{crop['x0']:.0f}:{crop['y0']:.0f}"
+    shape = f"crop={upright},scale={first['width']}:{first['height']}:flags=bicubic,fps=25,format=yuv420p"
+    parts = "".join(f"[s{number}]" for number in range(len(rows)))
+    graph = [f"[0:v:0]{shape},split={len(rows)}{parts}"]
+    graph += [
+        f"[s{number}]trim=start={row['start_us'] / 1e6}:end={row['end_us'] / 1e6},setpts=PTS-STARTPTS[v{number}]"
+        for number, row in enumerate(rows)
+    ]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-threads", "1", "-filter_complex_threads", "1"]
+    command += ["-i", str(path), "-filter_complex", ";".join(graph)]
+    with tempfile.TemporaryDirectory() as scratch:
+        for number in range(len(rows)):
+            command += ["-map", f"[v{number}]", "-c:v", "libx264", "-preset", config.preset, "-crf", str(config.crf)]
+            command += ["-threads", "1", "-x264-params", "lookahead-threads=1", f"{scratch}/{number}.mp4"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    """Print a line a file, and the ratio of all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", nargs="*", default=None, help="names of files, all of them if not given")
+    asked = parser.parse_args()
+    cv2.setNumThreads(1)
+    folder = Path(os.environ.get("HUMO_FOOTAGE", "../shared/footage")) / "video"
+    spent: Counter[str] = Counter()
+    total = 0.0
+    for path in sorted(folder.iterdir()):
+        if asked.files and path.name not in asked.files:
+            continue
+        before = spent.total()
+        try:
+            rows = our_pass(path, spent)
+        except Unmeasurable as error:
+            print(f"{path.name}: {error}")
+            continue
+        if not rows:
+            continue
+        theirs = transcode(path, rows, ClipsConfig())
+        total += theirs
+        ours = spent.total() - before
+        print(
+            f"{path.name[:44]:44} {len(rows):3} clips  {ours:6.1f} s  {theirs:6.1f} s  {ours / theirs:5.2f}", flush=True
+        )
+    print(f"in all {spent.total():.1f} s over {total:.1f} s: {spent.total() / total:.2f}")
+    for part, seconds in spent.most_common():
+        print(f"  {part:8} {seconds:6.1f} s  {seconds / total:.2f} transcodes")
+
+
+if __name__ == "__main__":
+    main()

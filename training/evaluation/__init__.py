@@ -1,0 +1,1 @@
+"""Generated videos measured: which of two checkpoints is better, by how much, and how surely."""

@@ -1,0 +1,1 @@
+"""Benchmark sets: their form, and how one is made."""

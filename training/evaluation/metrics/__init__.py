@@ -1,0 +1,1 @@
+"""The metrics, one idea a file; `registry.py` lists them all."""

@@ -1,0 +1,1 @@
+"""The page to look at: cases side by side, and blind votes."""
