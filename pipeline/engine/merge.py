@@ -25,6 +25,9 @@ from pipeline.store.bundles import homes, merged
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import ALL, Bundle, Snapshot, commit, latest
+from pipeline.verdicts.fold import all_verdicts
+from pipeline.verdicts.journal import record
+from pipeline.verdicts.verdict import Verdict
 from schemas.configuration import differing
 from schemas.errors import UserError
 
@@ -92,6 +95,10 @@ def merge(out: Files, runs: Sequence[Files], *, accept_stale: bool, progress: Pr
     snapshot = merged(out, without_lost(out, snapshot), every_dropped=True)
     count += take_media(out, others, snapshot, progress)
     write_run(out, config)
+    for side in sides:
+        # What people said of the clips, as it is on record; the decisions take it into their table.
+        for row in all_verdicts(side.files, side.snapshot) if side.files.root != out.root else []:
+            record(out, Verdict.model_validate(row))
     new = run_sets(out, commit(out, base, snapshot), config)
     # Rows that were left out, above all those that were taken down elsewhere, lie in parts that no commit names.
     for path in set(parts) - base.paths() - new.paths():

@@ -20,6 +20,8 @@ from pipeline.stages.clips import ClipsConfig
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import commit, latest
+from pipeline.verdicts.journal import record
+from pipeline.verdicts.verdict import Verdict
 from schemas.command_line import run as command
 from schemas.errors import UserError
 from tests.pipeline.conftest import humo
@@ -155,6 +157,27 @@ def test_what_one_run_took_down_comes_from_no_other(
     assert not [id_ for id_ in gone if id_ in json.dumps(rows_of(out), default=str)]
 
 
+def test_what_reviewers_said_goes_along(runs: Runs, tmp_path: Path) -> None:
+    files = Files(str(runs["other"]))
+    clip = Relations(files, latest(files)).arrow("clips").to_pylist()[0]
+    said = {
+        "clip_id": clip["id"],
+        "media_sha256": clip["media_sha256"],
+        "kind": "reject",
+        "reviewer": "ada",
+        "at_us": 7,
+    }
+    for run, id_ in (("other", "1" * 32), ("all", "1" * 32)):
+        record(Files(str(runs[run])), Verdict(id=id_, **said))
+        curate_directly(runs[run], [], CONFIG)
+    record(files, Verdict(id="2" * 32, **{**said, "kind": "accept", "at_us": 3}))
+    record(Files(str(runs["all"])), Verdict(id="2" * 32, **{**said, "kind": "accept", "at_us": 3}))
+    curate_directly(runs["all"], [], CONFIG)
+    merged(tmp_path / "out", runs["one"], runs["other"])
+    assert len(rows_of(tmp_path / "out")["verdicts"]) == 2
+    assert rows_of(tmp_path / "out") == rows_of(runs["all"])
+
+
 def test_a_failure_stays_one_unless_another_run_has_the_rows(runs: Runs, videos: list[Path], tmp_path: Path) -> None:
     assert ids(runs["one"], "sources", "status = 'failed'") == [source_at(runs["one"], "made3.mp4")]
     files = Files(str(runs["one"]))
@@ -196,7 +219,7 @@ def test_other_options_are_refused_or_named(runs: Runs, tmp_path: Path, capsys: 
     command(["status", str(out), "--json"])
     redo = json.loads(capsys.readouterr().out)["redo"]
     assert redo["captions"]["sources"] == 1, "made1 came from the run named first"
-    assert set(redo) <= {"captions", "references", "decide", "pack"}
+    assert set(redo) <= {"captions", "looks", "references", "decide", "pack"}
     assert latest(files).number == changed
 
 
