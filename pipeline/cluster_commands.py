@@ -34,8 +34,8 @@ def plan(
     from schemas.configuration import parse_settings
 
     asked = read_plan(config, parse_settings(settings or []))
-    files, snapshot, _ = open_run(asked.sample)
-    sample = measure(files, snapshot)
+    files, snapshot, options = open_run(asked.sample)
+    sample = measure(files, snapshot, options)
     found = [estimate(sample, asked, each) for each in hours or (1e3, 1e6, 1e8)]
     if as_json:
         print_json({"estimates": [one.to_dict() for one in found]})

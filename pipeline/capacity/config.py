@@ -32,14 +32,16 @@ class PricesConfig(Configuration):
 
 class SlopesConfig(Configuration):
     """What one more row costs a set stage, in microseconds of one core. On a sample, set stages take mostly the time
-    that they take for nothing, so these are not read from it. From this project's benchmarks of large runs."""
+    that they take for nothing, so these are not read from it. Those of `references` and `decide` together, and
+    `pair_ns`, were measured (`tests/benchmarks/tables_scale.py`; 128 numbers a face); the others are assumed, on the
+    safe side, until a large run of yours says better."""
 
     duplicates: float = Field(default=600.0, ge=0, description="A clip")
     identities: float = Field(default=300.0, ge=0, description="A face track, beside its search")
     candidates: float = Field(default=2000.0, ge=0, description="A face track")
     references: float = Field(default=20.0, ge=0, description="A clip")
     decide: float = Field(default=20.0, ge=0, description="A clip")
-    pair_ns: float = Field(default=10.0, ge=0, description="Nanoseconds a pair of face tracks in the exact search")
+    pair_ns: float = Field(default=120.0, ge=0, description="Nanoseconds a pair of face tracks that a search looks at")
 
 
 class BoundsConfig(Configuration):

@@ -5,7 +5,7 @@ from math import ceil
 from typing import Any
 
 from pipeline.capacity.config import PlanConfig
-from pipeline.capacity.limits import Limit, limits
+from pipeline.capacity.limits import Limit, limits, pairs_looked_at
 from pipeline.capacity.sample import UNIT, Sample, item_stages, set_stages
 from pipeline.engine.commits import COMMIT_CLIPS
 from pipeline.store.bundles import FULL
@@ -41,7 +41,7 @@ class Estimate:
 
 
 def estimate(sample: Sample, config: PlanConfig, hours: float) -> Estimate:
-    """Item stages, files and rows grow with the hours; set stages by their slopes, the search with their square.
+    """Item stages, files and rows grow with the hours; set stages by their slopes, the search faster than they do.
 
     Raises UserError where GPU stages are named and there are no GPUs.
     """
@@ -120,8 +120,9 @@ def set_seconds(sample: Sample, config: PlanConfig, more: float) -> dict[str, fl
 
 
 def search_seconds(sample: Sample, config: PlanConfig, more: float) -> float:
-    """Of the exact search of every face track among all."""
-    return float((sample.rows["tracks"] * more) ** 2 * config.slopes.pair_ns / 1e9)
+    """Of the search of every face track among all, or among those of the partitions looked at."""
+    tracks = sample.rows["tracks"] * more
+    return float(pairs_looked_at(tracks, sample.probes) * config.slopes.pair_ns / 1e9)
 
 
 def _cores(of_items: float, phases: dict[str, float], config: PlanConfig) -> int | None:

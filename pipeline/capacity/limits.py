@@ -1,7 +1,7 @@
 """What breaks as a run grows, in which order, and the answer to it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
 
 from pipeline.capacity.config import PlanConfig
 from pipeline.capacity.sample import UNIT, Sample, item_stages
@@ -33,16 +33,19 @@ def limits(sample: Sample, config: PlanConfig) -> list[Limit]:
         getattr(slopes, name) / 1e6 * sample.rows[UNIT.get(name, "clips")] / sample.hours
         for name in ("duplicates", "identities", "candidates", "references", "decide")
     )
-    pairs = slopes.pair_ns / 1e9 * tracks**2
+
+    def search(hours: float) -> float:
+        return slopes.pair_ns / 1e9 * pairs_looked_at(tracks * hours, sample.probes)
+
     found = [
         (
-            f"the exact search of like faces takes {bounds.search_hours:g} h",
-            sqrt(bounds.search_hours * 3600 / pairs) if pairs else None,
-            "an approximate index over the vectors (LanceDB's IVF-PQ), or " + PARTS,
+            f"the search of like faces takes {bounds.search_hours:g} h",
+            _when(search, bounds.search_hours * 3600),
+            PARTS if sample.probes else "an index (identities.index=ivf), or " + PARTS,
         ),
         (
             f"the set stages take {bounds.set_hours:g} h on one machine",
-            _root(pairs, linear, bounds.set_hours * 3600),
+            _when(lambda hours: search(hours) + linear * hours, bounds.set_hours * 3600),
             PARTS + "; after the first time, only new sources are compared",
         ),
         (
@@ -89,8 +92,21 @@ def _over(bound: float, each: float) -> float | None:
     return bound / each if each else None
 
 
-def _root(square: float, linear: float, bound: float) -> float | None:
-    """Hours h with square h² + linear h = bound."""
-    if not square:
-        return _over(bound, linear)
-    return (sqrt(linear**2 + 4 * square * bound) - linear) / (2 * square)
+MOST_HOURS = 1e12
+"""Beyond all footage there is."""
+
+
+def _when(grows: Callable[[float], float], bound: float) -> float | None:
+    """The hours at which something that grows reaches its bound."""
+    low, high = 0.0, MOST_HOURS
+    if grows(high) < bound:
+        return None
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if grows(middle) < bound else (low, middle)
+    return high
+
+
+def pairs_looked_at(tracks: float, probes: int | None) -> float:
+    """Pairs of face tracks that the search compares: all, or those of so many of sqrt(tracks) partitions."""
+    return tracks**2 if probes is None else tracks * min(probes * tracks**0.5, tracks)

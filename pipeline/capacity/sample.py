@@ -4,6 +4,7 @@ import tracemalloc
 from collections import Counter
 from dataclasses import dataclass
 
+from pipeline.config import CurateConfig
 from pipeline.flow import STAGE, STAGES
 from pipeline.pack.manifest import newest_manifest
 from pipeline.store.files import Files
@@ -25,6 +26,7 @@ class Sample:
     `hours` and `bytes`: of footage. `rows`: table -> rows. `seconds`: stage -> processor seconds that it takes for
     this state from nothing; what was computed twice counts once. `stored`: kind of file -> bytes; `files`: how many.
     `row_bytes`: memory of a face track's row in a set stage. `commit_bytes`: of the newest commit, a bundle.
+    `probes`: partitions that a search for like faces looks at, of as many as the square root of the tracks; None: all.
     """
 
     hours: float
@@ -37,9 +39,10 @@ class Sample:
     kept_hours: float
     row_bytes: float
     commit_bytes: float
+    probes: int | None
 
 
-def measure(files: Files, snapshot: Snapshot) -> Sample:
+def measure(files: Files, snapshot: Snapshot, config: CurateConfig) -> Sample:
     """Read what a run took. Raises UserError where it has nothing to learn from."""
     relations = Relations(files, snapshot)
     duration_us, size = relations.connection.execute(
@@ -66,6 +69,7 @@ def measure(files: Files, snapshot: Snapshot) -> Sample:
         kept_hours=float(kept_hours),
         row_bytes=_row_bytes(relations),
         commit_bytes=len(files.read(snapshot_path(snapshot.number))) / max(len(snapshot.bundles), 1),
+        probes=config.identities.probes if config.identities.index == "ivf" else None,
     )
 
 

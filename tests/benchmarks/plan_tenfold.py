@@ -81,7 +81,7 @@ def main() -> None:
                 if not target.exists():
                     variant(path, target, number)
         curated(folder, root / f"run_{name}", ["--config", str(options.config)] if options.config else [])
-    samples = {name: measure(*open_run(str(root / f"run_{name}"))[:2]) for name in ("once", "tenfold")}
+    samples = {name: measure(*open_run(str(root / f"run_{name}"))) for name in ("once", "tenfold")}
     found = estimate(samples["once"], read_plan(str(root / "run_once"), {}), samples["tenfold"].hours)
     was = samples["tenfold"]
     rows = {f"seconds: {name}": (found.seconds.get(name, 0.0), was.seconds[name]) for name in was.seconds}

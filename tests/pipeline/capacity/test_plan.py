@@ -32,6 +32,7 @@ SAMPLE = Sample(
     kept_hours=0.5,
     row_bytes=1000.0,
     commit_bytes=1500.0,
+    probes=None,
 )
 CONFIG = PlanConfig.model_validate(
     {
@@ -86,12 +87,12 @@ def test_what_breaks_first_is_the_bound_that_is_met_first() -> None:
     at = {limit.what.split(" ")[0] + limit.what.split(" ")[1]: limit.at_hours for limit in found}
     assert [limit.at_hours for limit in found] == sorted(limit.at_hours for limit in found)
     # 100 tracks an hour: (100 h)² pairs of 10 ns are a day at sqrt(86400 / 1e-4) hours.
-    assert at["theexact"] == pytest.approx(sqrt(86_400 / 1e-4))
+    assert at["thesearch"] == pytest.approx(sqrt(86_400 / 1e-4))
     # A track's row has 1000 bytes: 100 kB an hour, 20 GB at 200,000 hours.
     assert at["rowsof"] == pytest.approx(200_000)
     # 50 files an hour: 10^9 at 20 million hours.
     assert at["arun"] == pytest.approx(2e7)
-    assert found[0].what.startswith("the exact search")
+    assert found[0].what.startswith("the search")
     assert all(limit.answer for limit in found)
 
 
@@ -100,6 +101,15 @@ def test_search_takes_the_square_and_becomes_the_bottleneck() -> None:
     # 10^10 tracks: 10^20 pairs of 10 ns are 10^12 s.
     assert found.seconds["identities"] == pytest.approx(1e12, rel=1e-6)
     assert (found.bottleneck, found.cores_to_ask_for) == ("sets", None)
+
+
+def test_an_index_looks_at_fewer_pairs() -> None:
+    found = estimate(replace(SAMPLE, probes=10), CONFIG, 1e6)
+    # 10^8 tracks in 10^4 partitions, ten of which are looked at: 10^13 pairs of 10 ns are 10^5 s.
+    assert found.seconds["identities"] == pytest.approx(1e5, rel=1e-4)
+    search = next(limit for limit in found.breaks if limit.what.startswith("the search"))
+    # A day of such pairs: (100 h)^1.5 * 10 * 10 ns.
+    assert search.at_hours == pytest.approx((86_400 / 1e-7) ** (2 / 3) / 100)
 
 
 def test_gpu_stages_need_gpus() -> None:
@@ -120,7 +130,7 @@ def test_a_sample_is_read_from_a_run_and_what_was_done_twice_counts_once(tmp_pat
     commit(files, latest(files), pack_into(files, latest(files), config))
     snapshot = latest(files).with_work({"seconds.faces": 12.0, "computed.faces": 8, "seconds.decode": 3.0})
     snapshot = snapshot.with_work({"decodes.measure": 6, "seconds.shots": 5.0, "computed.shots": 1})
-    found = measure(files, snapshot)
+    found = measure(files, snapshot, config)
     assert found.hours == pytest.approx(100 / 3600)
     assert found.seconds["faces"] == 6.0, "eight clips were measured for the four that are there"
     assert found.seconds["decode"] == 2.0
