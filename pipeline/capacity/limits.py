@@ -81,7 +81,7 @@ def limits(sample: Sample, config: PlanConfig) -> list[Limit]:
         (
             f"the run takes {bounds.storage_tb:,.0f} TB",
             _over(bounds.storage_tb * 1e12, sum(sample.stored.values()) / sample.hours),
-            "lower clips.crf quality or size; media of rejected clips to a colder class after review",
+            "smaller files (a higher clips.crf); media of rejected clips to a colder class after review",
         ),
     ]
     known = [Limit(what=what, at_hours=at, answer=answer) for what, at, answer in found if at is not None]

@@ -35,7 +35,7 @@ def print_estimates(found: list[Estimate]) -> None:
     console.print(table)
     console.print("What breaks first, and the answer:")
     for limit in found[0].breaks:
-        console.print(f"  at {limit.at_hours:,.0f} hours {limit.what}: {limit.answer}", markup=False)
+        console.print(f"  at {limit.at_hours:,.0f} hours {limit.what}: {limit.answer}", markup=False, soft_wrap=True)
 
 
 def _number(value: float) -> str:
