@@ -168,7 +168,9 @@ def _set_rows(files: Files, clips: list[FakeClip]) -> dict[str, list[dict[str, A
     rows: dict[str, list[dict[str, Any]]] = {"duplicates": [], "identities": [], "candidates": []}
     for clip in clips:
         copies = [one.key for one in clips if clip.group is not None and one.group == clip.group]
-        rows["duplicates"].append({"id": clip.key, "group": min(copies, default=clip.key), "is_duplicate": False})
+        worth = clip.quality.get("sharpness", 0.5)
+        group = min(copies, default=clip.key)
+        rows["duplicates"].append({"id": clip.key, "group": group, "is_duplicate": False, "worth": worth})
         track = {"id": f"{clip.key}_t0", "clip_id": clip.key, "track": 0}
         rows["identities"].append({**track, "identity": clip.person})
         others = [one for one in clips if one.person == clip.person and one.key != clip.key]
