@@ -110,7 +110,8 @@ class FrameShaper:
             graph.add("crop", f"w={wide}:h={tall}:x={left}:y={top}:exact=1"),
             graph.add(
                 "scale",
-                f"w={width}:h={height}:flags=bicubic+accurate_rnd:out_color_matrix=smpte170m:out_range=tv",
+                f"w={width}:h={height}:flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
+                ":out_color_matrix=smpte170m:out_range=tv",
             ),
             graph.add("format", "yuv420p"),
         ]
@@ -134,7 +135,7 @@ class ClipWriter:
         self._container = av.open(
             str(path.absolute()), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}
         )
-        options = {"crf": str(crf), "preset": preset, "x264-params": "lookahead-threads=1"}
+        options = {"crf": str(crf), "preset": preset, "x264-params": "lookahead-threads=1:cpu-independent=1"}
         self._stream = self._container.add_stream("libx264", rate=FPS, options=options)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         context = self._stream.codec_context

@@ -18,7 +18,7 @@ from schemas.configuration import Configuration
 VERSION = 4
 BACKEND = f"looks {LOOKS_SIDE}x{LOOKS_SIDE}, moves {MOVES_SIDE}x{MOVES_SIDE}/{VERSION}"
 
-EQUALLY_GOOD = 0.1
+EQUALLY_GOOD = 0.07
 """Copies within this share of the best are as good (a logo sharpens by so much); the smallest id is kept."""
 
 

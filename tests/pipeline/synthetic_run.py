@@ -156,6 +156,7 @@ def _clip_rows(files: Files, clip: FakeClip) -> dict[str, dict[str, Any]]:
             "shot_id": f"{clip.source_id}_0_1",
             "track": 0,
             "size": 0.5,
+            "sharpness": 0.5,
             "embedding": clip.embedding,
             "reference_box": [0.0, 0.0, 1.0, 1.0],
             "reference_face": [0.2, 0.2, 0.8, 0.8],

@@ -116,7 +116,7 @@ def test_what_a_changed_option_would_redo(film_run: Path) -> None:
     same = status_of(files, latest(files), config)
     assert same.redo == {}
     other = config.model_copy(update={"sync": config.sync.model_copy(update={"voice_over_p": 0.01})})
-    assert set(status_of(files, latest(files), other).redo) == {"sync", "decide", "pack"}
+    assert set(status_of(files, latest(files), other).redo) == {"sync", "references", "decide", "pack"}
     assert CaptionsConfig() == config.captions
 
 

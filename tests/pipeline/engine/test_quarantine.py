@@ -50,7 +50,7 @@ def poison_measuring():
 
 def poison_cutting():
     from pipeline.stages import shots
-    bad = lambda source, config: "segfault" if Path(source.path).name == "bad.mp4" else None
+    bad = lambda source, *_: "segfault" if Path(source.path).name == "bad.mp4" else None
     shots.detect_shots = poisoned(shots.detect_shots, bad)
 
 POISONS = {"pipeline.engine.measure": poison_measuring, "pipeline.engine.cut": poison_cutting}

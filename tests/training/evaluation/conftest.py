@@ -17,6 +17,7 @@ from pipeline.demo.film import render_shot
 from pipeline.demo.portraits import load_portraits
 from pipeline.demo.script import write_script
 from pipeline.demo.speech import SAMPLE_RATE
+from tests.pipeline.review.browser import browser as browser
 from tests.training.sample_shards import Sample, write_shards
 from training.evaluation.clip import Faces, GeneratedClip
 from training.evaluation.config import EvaluationConfig

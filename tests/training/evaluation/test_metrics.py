@@ -84,7 +84,7 @@ def test_lip_motion_falls_with_each_shift_of_the_audio(filmed: Filmed, talk: Cal
             found.append(measured(LipMotion(), filmed(person, number), given(speech=late)))
         scores.append(np.mean([one["lip_motion"] for one in found]))
         offsets.append(np.median([one["lip_offset"] for one in found]))
-    assert scores[0] > 0.7
+    assert scores[0] > 0.6
     assert all(after < before - 0.05 for before, after in pairwise(scores[:5])), scores
     # Further off it stays where chance is: syllables come four times a second.
     assert scores[5] < scores[0] / 3
