@@ -22,7 +22,7 @@ class Ran:
 def humo(*arguments: str | Path) -> Ran:
     """Run the command in a process of its own, as a user does."""
     line = [sys.executable, "-c", "from schemas.command_line import main; main()", *map(str, arguments)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=1800, check=False)
     return Ran(code=done.returncode, text=done.stdout + done.stderr)
 
 

@@ -90,7 +90,7 @@ def test_each_bad_item_alone_is_quarantined(tmp_path: Path) -> None:
     line = [sys.executable, "-c", code, "curate", str(footage), "--out", str(tmp_path / "run")]
     line += [part for setting in settings for part in ("--set", setting)]
     path = os.pathsep.join((str(patch), str(Path.cwd())))
-    done = subprocess.run(line, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(line, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 1, done.stdout + done.stderr
 
     files = Files(str(tmp_path / "run"))
