@@ -33,7 +33,9 @@ def decide(relations: Relations, config: DecideConfig, *, folder: Path, fingerpr
     def decided(within: str) -> pa.Table:
         with relations.connection.cursor() as cursor:
             query = verdicts_query(rules, within, contested=contested.format(within=within), reviewed=reviewed)
-            return with_missed(cursor.execute(query).to_arrow_table(), rules, reviewed=reviewed)
+            # In order, so that the same rows make the same file.
+            found = cursor.execute(query).to_arrow_table().sort_by("id")
+            return with_missed(found, rules, reviewed=reviewed)
 
     made, about = folder / "decisions", {"backend": BACKEND, "fingerprint": fingerprint}
     parts = ranges(relations)
@@ -57,4 +59,4 @@ def _without_surplus(within: str) -> str:
                       CASE WHEN surplus.id IS NULL THEN failed_rules ELSE list_prepend({rule}, failed_rules) END
                           AS failed_rules, unknown_rules, overruled
                FROM (SELECT * FROM contested WHERE {within}) AS decided
-               LEFT JOIN (SELECT * FROM surplus WHERE {within}) AS surplus USING (id)"""
+               LEFT JOIN (SELECT * FROM surplus WHERE {within}) AS surplus USING (id) ORDER BY decided.id"""

@@ -34,7 +34,7 @@ def choose_references(
     def chosen(within: str) -> pa.Table:
         with relations.connection.cursor() as cursor:
             query = references_query(bounds, descriptor, within, bad=bad)
-            return cursor.execute(agreement_query(query) if looks else query).to_arrow_table()
+            return cursor.execute(agreement_query(query) if looks else query).to_arrow_table().sort_by("id")
 
     made = folder / "references"
     with RowWriter(made, "references", backend=BACKEND, fingerprint=fingerprint) as references:
