@@ -27,6 +27,7 @@ from pipeline.engine.pending import ledger
 from pipeline.engine.plan import terms_of
 from pipeline.engine.run_file import write_run
 from pipeline.engine.sets import run_set, set_parts
+from pipeline.flow import DECISIONS
 from pipeline.store.bundles import write_bundle
 from pipeline.store.files import Files
 from pipeline.store.parts import GROUP_ROWS
@@ -129,7 +130,10 @@ def write_run_of(folder: Path, clips: int) -> None:
         relations = Relations(files, snapshot)
     snapshot = commit(files, Snapshot(), snapshot)
     write_run(files, config)
-    commit(files, snapshot, run_set("decide", files, snapshot, config))
+    decided = snapshot
+    for stage in DECISIONS:
+        decided = run_set(stage, files, decided, config)
+    commit(files, snapshot, decided)
 
 
 def timed(command: list[str]) -> tuple[float, float]:
@@ -152,13 +156,14 @@ def _measured(folder: Path, clips: int) -> None:
         "status": ["status", str(folder)],
         "decide --dry-run": ["decide", str(folder), "--dry-run", "--set", "decide.val_fraction=0.1"],
         "decide": ["decide", str(folder), "--set", "decide.val_fraction=0.1"],
+        "decide, references": ["decide", str(folder), "--set", "decide.references.limit=2"],
     }
     for name, command in commands.items():
         # A process of its own: the peak is that of its children, and so of this one command.
         with get_context("spawn").Pool(1) as pool:
             seconds, peak_mib = pool.apply(timed, (command,))
         print(
-            f"{clips:>9,} {name:<17} {seconds:6.2f} s {1e6 * seconds / clips:8.2f} us/clip {peak_mib:7.0f} MiB",
+            f"{clips:>9,} {name:<18} {seconds:6.2f} s {1e6 * seconds / clips:8.2f} us/clip {peak_mib:7.0f} MiB",
             flush=True,
         )
 
