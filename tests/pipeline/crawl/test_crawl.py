@@ -134,7 +134,7 @@ def test_a_source_that_lies_nowhere_any_more_leaves_with_its_rows(tmp_path: Path
     measured = commit(files, first, with_source(files, first, source, rows, CurateConfig()))
     assert todo(files, measured) == []
     (folder / "a.mp4").write_bytes(b"another film")
-    other = CurateConfig(shots=ShotsConfig(likeness=0.5))
+    other = CurateConfig(shots=ShotsConfig(likeness=0.45))
     assert [job.there for job in jobs(Relations(files, measured), fingerprints(other))] == [False]
     after = crawl_into(files, measured, [str(folder)], CrawlConfig(), limit=None)
     assert Relations(files, measured).arrow("sources")["id"].to_pylist() == [source]
