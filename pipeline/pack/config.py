@@ -1,8 +1,17 @@
-"""How samples are grouped into shards."""
+"""How samples are grouped into shards, and what is put right on the way."""
 
 from pydantic import Field
 
 from schemas.configuration import Configuration
+
+
+class SyncCorrection(Configuration):
+    """Sound moved in step with the lips when a clip of the sync tier is packed; measured rows stay as they are."""
+
+    enabled: bool = Field(default=False, description="Move the sound by the measured offset")
+    limit: int = Field(default=3, ge=1, le=15, description="Largest offset that is put right, in frames")
+    p_value: float = Field(default=0.005, gt=0, le=1, description="Largest p-value of an offset that is believed")
+    drift: int = Field(default=1, ge=0, description="Largest difference of the offset between a clip's halves")
 
 
 class PackConfig(Configuration):
@@ -10,3 +19,4 @@ class PackConfig(Configuration):
 
     samples: int = Field(default=1000, ge=1, description="Samples in a shard on average: one key in so many ends one")
     max_bytes: int = Field(default=512 * 2**20, ge=2**20, description="A shard is closed at this size at the latest")
+    correction: SyncCorrection = SyncCorrection()

@@ -45,7 +45,7 @@ def pack_one(files: Files, snapshot: Snapshot, config: PackConfig, task: PackTas
     kept = KeptRows(Relations(files, snapshot), task.keys)
     scratch = files.scratch()
     try:
-        samples = (build_sample(files, kept, key, task.group.tier) for key in task.keys)
+        samples = (build_sample(files, kept, key, task.group.tier, config.correction) for key in task.keys)
         return write_shards(files, task.group, samples, config, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.pack.config import SyncCorrection
+from pipeline.pack.correction import frames_to_correct, moved
 from pipeline.stage import Row
 from pipeline.stages.crawl import strictest
 from pipeline.store.files import Files
@@ -117,21 +119,23 @@ class KeptRows:
             yield dict(zip(names, values, strict=True))
 
 
-def build_sample(files: Files, kept: KeptRows, key: str, tier: str) -> Sample:
+def build_sample(files: Files, kept: KeptRows, key: str, tier: str, correction: SyncCorrection) -> Sample:
     """A kept clip with everything that belongs to it. Members are in the order of `member_suffixes`."""
     clip = kept.row("clips", key)
     references = kept.references(key, tier)
     identities = kept.identities(key)
     speaker = kept.row("sync", key)["speaker_track"] if tier == "sync" else None
+    late = frames_to_correct(kept.row("sync", key), correction) if tier == "sync" else 0
     boxes = json.loads(get_media(files, "faces", kept.row("faces", key)["boxes_sha256"]))
     contents: dict[str, bytes] = {
         ".mp4": get_media(files, "clips", clip["media_sha256"]),
         ".txt": kept.row("captions", key)["text"].encode(),
         ".faces.json": _json(_faces(boxes, identities, speaker)),
-        ".json": _json(_record(kept, clip, tier, references, identities)),
+        ".json": _json(_record(kept, clip, tier, references, identities, late)),
     }
     if tier == "sync":
-        contents[".flac"] = get_media(files, "audio", clip["audio_sha256"])
+        heard = get_media(files, "audio", clip["audio_sha256"])
+        contents[".flac"] = moved(heard, late) if late else heard
     for number, reference in enumerate(references):
         contents[f".ref{number}.png"] = files.read(reference["file"])
     return Sample(
@@ -154,7 +158,9 @@ def _faces(boxes: dict[str, Any], identities: dict[int, str], speaker: int | Non
     }
 
 
-def _record(kept: KeptRows, clip: Row, tier: str, references: list[Row], identities: dict[int, str]) -> dict[str, Any]:
+def _record(
+    kept: KeptRows, clip: Row, tier: str, references: list[Row], identities: dict[int, str], late: int
+) -> dict[str, Any]:
     measurements = {table: kept.row(table, clip["id"]) for table in MEASURED}
     reviewed = kept.reviewed(clip["id"])
     return {
@@ -170,6 +176,8 @@ def _record(kept: KeptRows, clip: Row, tier: str, references: list[Row], identit
             table: f"{row['backend']} {row['fingerprint']}" for table, row in {"clips": clip, **measurements}.items()
         },
         "sync_offset_before_correction": measurements["sync"]["offset_frames"],
+        # Frames by which the packed sound comes earlier than the measured one; as much of it is silence at one end.
+        "sync_corrected_by": late,
         "identities": {str(track): identity for track, identity in identities.items()},
         "references": [
             {
