@@ -1,5 +1,7 @@
 """Cropping, turning and scaling decoded frames, and encoding clips, so that equal pictures give equal bytes."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -31,15 +33,16 @@ class Crop:
     """Clip pixels to a source pixel."""
 
 
-def fit(geometry: Geometry, picture: Box, *, short_side: int) -> Crop | None:
+def fit(geometry: Geometry, picture: Box, *, short_side: int, aspects: Sequence[float] = ()) -> Crop | None:
     """The largest crop, inside the bars, whose sides scale to multiples of 16 with the short one within `short_side`.
 
-    It is never scaled up, and cut evenly on both sides to keep its aspect. None if it would be under 16 pixels.
+    It is never scaled up, and cut evenly on both sides. None if it would be under 16 pixels.
 
     Args:
         geometry: of the source.
         picture: what is inside the black bars, in fractions of the frame as it is coded.
         short_side: upper limit in pixels.
+        aspects: widths over heights; the nearest is cut out. Without any the picture keeps its own.
     """
     bar_x, bar_y = picture[:2] if geometry.rotation_deg in (0, 180) else picture[1::-1]
     # Two pixels of safety: the edge of a bar is never sharp.
@@ -47,9 +50,13 @@ def fit(geometry: Geometry, picture: Box, *, short_side: int) -> Crop | None:
         round(bar * side) + 2 if bar * side >= 1 else 0
         for bar, side in ((bar_x, geometry.width), (bar_y, geometry.height))
     )
-    width, height = geometry.width - 2 * inset_x, geometry.height - 2 * inset_y
+    width: float = geometry.width - 2 * inset_x
+    height: float = geometry.height - 2 * inset_y
     if min(width, height) < SIDE_MULTIPLE:
         return None
+    if aspects:
+        aspect = min(aspects, key=lambda offered: abs(math.log(offered * height / width)))
+        width, height = min(width, height * aspect), min(height, width / aspect)
     limit = min(1.0, short_side / min(width, height))
     clip_width, clip_height = (
         # An exact multiple must not fall to the next lower one by a rounding error.

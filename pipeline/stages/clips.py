@@ -10,12 +10,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import av
 import numpy as np
 import soundfile
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from pipeline.backends import pyav_decode
 from pipeline.backends.black_bars import Box, Depths, depths_of_frame, picture_within
@@ -49,6 +49,10 @@ DAMAGE_PX = 720
 """Side of the square in the middle of the picture that is looked at."""
 
 
+Aspect = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}:[1-9][0-9]{0,2}$")]
+"""Width to height."""
+
+
 class ClipsConfig(Configuration):
     """How shots become clips."""
 
@@ -58,6 +62,9 @@ class ClipsConfig(Configuration):
     )
     margin_s: float = Field(default=0.04, ge=0, description="Left out beside a cut, a fade or a dissolve")
     short_side: int = Field(default=480, ge=16, description="Largest short side in pixels; smaller sources stay small")
+    aspects: tuple[Aspect, ...] = Field(
+        default=(), description='Shapes clips are cut to, as "16:9": the nearest one; the picture\'s own without any'
+    )
     crf: int = Field(default=17, ge=0, le=51, description="x264's constant quality; 17 is next to lossless to the eye")
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = Field(
         default="veryfast", description="x264's preset: time against size"
@@ -194,8 +201,9 @@ def _encoded(
             raise Unmeasurable("no picture decodes")
         geometry = geometry_of(stream, held.frame)
         reel = _Reel(held, pictures)
+        aspects = [int(width) / int(height) for width, height in (aspect.split(":") for aspect in config.aspects)]
         for window in windows:
-            crop = fit(geometry, within[window.shot_id], short_side=config.short_side)
+            crop = fit(geometry, within[window.shot_id], short_side=config.short_side, aspects=aspects)
             if crop is None:
                 raise Inapplicable(f"the picture is under 16 pixels: {geometry.width} x {geometry.height}")
             shaper = FrameShaper(geometry, crop)

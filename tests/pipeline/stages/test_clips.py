@@ -13,6 +13,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from pipeline.backends.pyav_decode import decode_clip
 from pipeline.stage import Inapplicable, Measured, Row, Source, Unmeasurable
@@ -176,6 +177,27 @@ def test_sides_are_multiples_of_sixteen_and_nothing_is_scaled_up(
     assert (shown["x1"] - shown["x0"]) * shown["scale"] == pytest.approx(row["width"], abs=0.01)
     assert (shown["y1"] - shown["y0"]) * shown["scale"] == pytest.approx(row["height"], abs=0.01)
     assert shown["x0"] == pytest.approx(width - shown["x1"])
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [(640, 360, (848, 480)), (640, 352, (848, 480)), (360, 640, (480, 848)), (400, 384, (480, 480))],
+)
+def test_clips_are_cut_to_the_nearest_shape(tmp_path: Path, width: int, height: int, expected: tuple[int, int]) -> None:
+    scene = cv2.resize(texture(4, width=width, height=height), (width * 2, height * 2))
+    path = write_video(tmp_path / "a.mp4", [scene] * 12, times_ms=steady(12))
+    (clip,) = cut(path, tmp_path, [shot(0, 480_000)], short_side=480, aspects=("16:9", "1:1", "9:16"))
+    shown = row_of(clip)["transform"]
+    assert (row_of(clip)["width"], row_of(clip)["height"]) == expected
+    assert shown["x0"] == pytest.approx(2 * width - shown["x1"])
+    assert shown["y0"] == pytest.approx(2 * height - shown["y1"])
+    assert min(shown["x0"], shown["y0"]) >= 0
+
+
+@pytest.mark.parametrize("aspect", ["16x9", "0:9", "16:9:1", "-1:1"])
+def test_a_shape_that_is_none_is_refused(aspect: str) -> None:
+    with pytest.raises(ValidationError, match="aspects"):
+        ClipsConfig(aspects=(aspect,))
 
 
 def test_a_tiny_picture_gives_no_clip(tmp_path: Path) -> None:
