@@ -178,7 +178,9 @@ def spread(model: HuMoTransformer, parallel: Parallel, world: World) -> None:
     if world.mesh is None:
         model.to(world.device)  # type: ignore[arg-type]
         return
-    fully_shard(model, mesh=world.mesh)
+    # The outermost part would stay whole after a forward pass without a backward one, such as validation: the average put
+    # into the shards would not be seen, and a stage that begins there would switch on the wrong tensors.
+    fully_shard(model, mesh=world.mesh, reshard_after_forward=True)
     # It warns of changes in place of what a block returns; nothing here makes any.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     for module in model.modules():
