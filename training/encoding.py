@@ -117,7 +117,8 @@ class BatchEncoder:
         frames = batch.waveform_bs.shape[1] // SAMPLES_PER_FRAME
         length = latent_frames(frames)
         windows = []
-        for place, has in enumerate(batch.has_audio_b.tolist()):
+        # What stands in a damaged sample's place has no features.
+        for place, has in enumerate((batch.has_audio_b & (batch.weight_b > 0)).tolist()):
             if not has:
                 windows.append(torch.zeros(length, *self._audio_shape))
             elif isinstance(batch, FeatureBatch):

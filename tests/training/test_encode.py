@@ -158,3 +158,23 @@ def test_damaged_samples_are_named_and_left_out(tmp_path: Path, small_config: Co
     assert (done.samples, done.damaged) == (3, 1)
     [line] = (tmp_path / "out" / "damaged.jsonl").read_text().splitlines()
     assert json.loads(line)["key"] == "bad"
+
+
+def test_damage_in_encoded_shards_costs_its_slots_alone(square: Path, tmp_path: Path, small_config: Config) -> None:
+    config = small_config(*STILL, "objective.dropout={text: 0, image: 0, audio: 0}")
+    encoded = open_shard_set(str(encode(config, data=str(square), out=tmp_path / "encoded").manifest))
+    torn = next(row for row in encoded.rows if row.tier == "sync")
+    with (tmp_path / "encoded" / torn.shard).open("r+b") as file:
+        file.seek(torn.offset)
+        file.write(b"x" * torn.bytes)
+    slots = Plan(encoded.rows, data=config.data, stages=config.stages, seed=0).slots(8)
+    lost = replace(next(slot for slot in slots if slot.task == "sync"), row=torn)
+    silent = next(slot for slot in slots if slot.task == "subject" and slot.row.key != torn.key)
+    whole = next(slot for slot in slots if slot.task == "sync" and slot.row.key != torn.key)
+    encoder = BatchEncoder(mini_model(0), CPU, read_nulls(encoded))
+    for others in ([], [silent], [whole]):
+        batch = batches(encoded, config).load([lost, *others])
+        assert batch.weight_b.tolist() == [0.0, *(1.0 for _ in others)]
+        audio_btwgc = encoder.encode(batch).conditions.audio_btwgc
+        assert audio_btwgc is not None
+        assert audio_btwgc.any(dim=(1, 2, 3, 4)).tolist() == [False, *(slot is whole for slot in others)]
