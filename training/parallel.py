@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -32,6 +33,7 @@ from schemas.errors import UserError
 from training.config import Parallel
 
 WHOLE_BLOCK = "block"
+_FOR_EVER = timedelta(days=365)
 T = TypeVar("T")
 
 
@@ -90,6 +92,11 @@ class World:
             dist.broadcast_object_list(complaint, group=self.files)
         if complaint[0] is not None:
             raise UserError(complaint[0])
+
+    def meet(self) -> None:
+        """Wait for all processes, however long they take: a collective would give up after half an hour."""
+        if self.size > 1:
+            dist.monitored_barrier(self.messages, timeout=_FOR_EVER)
 
 
 @contextmanager

@@ -30,13 +30,21 @@ def start_model(config: TrainingConfig, world: World, *, encoded: bool = False) 
 
     Raises UserError for an unfit model directory and for a spread that does not fit the model.
     """
-    model = mini_model(config.seed) if config.model.start == MINI else _read(Path(config.model.start), world, encoded)
+    model = unspread_model(config, world.device, encoded=encoded)
     spread(model.transformer, config.parallel, world)
     return model
 
 
-def _read(directory: Path, world: World, encoded: bool) -> Model:
-    """With the transformer's weights still file maps, of which every process will take its shards."""
+def unspread_model(config: TrainingConfig, device: torch.device, *, encoded: bool = False) -> Model:
+    """`start_model` before it is spread: of a model directory the transformer's weights are still file maps, which take
+    no memory until they are used. The encoders are on the device.
+
+    Raises UserError for an unfit model directory.
+    """
+    return mini_model(config.seed) if config.model.start == MINI else _read(Path(config.model.start), device, encoded)
+
+
+def _read(directory: Path, device: torch.device, encoded: bool) -> Model:
     index = read_index(directory)
     folder = directory / "transformer"
     transformer = empty_transformer(read_transformer_config(folder), where=str(folder))
@@ -47,7 +55,7 @@ def _read(directory: Path, world: World, encoded: bool) -> Model:
             directory,
             part,
             part_class(directory, index, part),
-            device=torch.device("cpu") if encoded and part != "vae" else world.device,
+            device=torch.device("cpu") if encoded and part != "vae" else device,
             dtype=dtype,
             weights="full",
         )

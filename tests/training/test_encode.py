@@ -1,9 +1,11 @@
 """Training on encoded shards is training on the shards they were made from."""
 
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ import torch
 from humo.checkpoints import save_model_dir
 from humo.mini.model import mini_model
 from schemas.errors import UserError
+from tests.training.conftest import SMALL
+from tests.training.ranks import killed_at_last, run_ranks, start_ranks
 from tests.training.sample_shards import Sample, write_shards
 from training.config import TrainingConfig, load_config
 from training.dataset import ShardSet, open_shard_set, verify_shards
@@ -178,3 +182,40 @@ def test_damage_in_encoded_shards_costs_its_slots_alone(square: Path, tmp_path: 
         audio_btwgc = encoder.encode(batch).conditions.audio_btwgc
         assert audio_btwgc is not None
         assert audio_btwgc.any(dim=(1, 2, 3, 4)).tolist() == [False, *(slot is whole for slot in others)]
+
+
+def encode_here(data: Path, out: Path, *, torn: bool) -> None:
+    """With `torn` the second process dies while it writes down what became of its shard."""
+    if torn and os.environ["RANK"] == "1":
+        whole = Path.write_bytes
+
+        def half(self: Path, content: bytes) -> int:
+            whole(self, content[: len(content) // 2])
+            return os._exit(9) if ".made-" in self.name else len(content)
+
+        Path.write_bytes = half  # type: ignore[method-assign, assignment]
+        Path.write_text = lambda self, content: half(self, content.encode())  # type: ignore[method-assign, assignment]
+    encode(load_config("mini", [*SMALL, "parallel.shard=32", "parallel.sequence=5"]), data=str(data), out=out)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_any_number_of_processes_encodes_the_same_and_a_killed_one_goes_on(square: Path, tmp_path: Path) -> None:
+    """However training is to be spread: that is no matter of encoding."""
+    run_ranks(1, partial(encode_here, torn=False), square, tmp_path / "one")
+    with killed_at_last(start_ranks(2, partial(encode_here, torn=True), square, tmp_path / "two")) as ranks:
+        for rank in ranks:
+            rank.join(60)
+        assert [bool(rank.exitcode) for rank in ranks] == [True, True]
+    run_ranks(2, partial(encode_here, torn=False), square, tmp_path / "two")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_encoding_needs_no_transformer_in_memory(
+    square: Path, tmp_path: Path, tiny_model: Path, small_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.start.spread", lambda *given: pytest.fail("the transformer was put on the device"))
+    config = small_config(f"model.start={tiny_model}")
+    assert encode(config, data=str(square), out=tmp_path / "out").samples == 8
