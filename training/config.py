@@ -265,9 +265,14 @@ class TrainingConfig(Configuration):
         return sum(stage.steps for stage in self.stages.values())
 
     def meaning(self) -> dict[str, Any]:
-        """What the resulting weights depend on: all but how the work is spread, watched and stored."""
-        aside = {"threads", "trouble", "parallel", "validation", "checkpoints", "logging"}
+        """What the resulting weights depend on: all but how the work is spread, watched and stored.
+
+        Whether a step in trouble ends the run or is left out is aside too: who resumes may choose again.
+        """
+        aside = {"threads", "parallel", "validation", "checkpoints", "logging"}
         meaning = self.model_dump(mode="json", exclude=aside)
+        for name in ("policy", "patience"):
+            del meaning["trouble"][name]
         for name in ("workers", "cache_mb", "verify", "damaged"):
             del meaning["data"][name]
         meaning["stages"] = [{"name": name, **stage} for name, stage in meaning["stages"].items()]

@@ -18,6 +18,7 @@ from training.encoding import BatchEncoder, Conditions, EncodedBatch
 from training.loader import Batches
 from training.objective import predict, squared_error
 from training.plan import Bucket, Plan, Slot, Task, bucket_of
+from training.step import autocast
 
 
 class HeldOut:
@@ -61,12 +62,13 @@ class HeldOut:
         """Squared errors (B, T, h, w) on the CPU, means over channels and over the times at even quantiles."""
         total = torch.zeros(())
         for time in self._times:
-            output = predict(
-                model,
-                clean_bcthw=own.clean_bcthw,
-                noise_bcthw=own.noise_bcthw,
-                time_b=torch.full_like(own.time_b, time),
-                conditions=conditions,
-            )
+            with autocast(self.config, own.time_b.device):
+                output = predict(
+                    model,
+                    clean_bcthw=own.clean_bcthw,
+                    noise_bcthw=own.noise_bcthw,
+                    time_b=torch.full_like(own.time_b, time),
+                    conditions=conditions,
+                )
             total = total + squared_error(output, own.clean_bcthw, own.noise_bcthw).mean(dim=1).cpu()
         return total / len(self._times)

@@ -53,7 +53,9 @@ class World:
     sharers: dist.ProcessGroup | None
     """The processes with the same samples; None if there are no others."""
     files: dist.ProcessGroup
-    """For checkpoints alone: collectives of a writing thread on the group of the training steps can hang."""
+    """For checkpoints alone: a thread that writes them has collectives of its own, in an order of its own."""
+    messages: dist.ProcessGroup
+    """For what the processes tell one another between steps."""
 
     @property
     def first(self) -> bool:
@@ -77,7 +79,7 @@ class World:
     def gathered(self, items: Sequence[T]) -> list[T]:
         """The different ones of all processes, in order. Every process calls it."""
         lists: list[Any] = [None] * self.size
-        dist.all_gather_object(lists, list(items), group=self.files)
+        dist.all_gather_object(lists, list(items), group=self.messages)
         return list(dict.fromkeys(item for some in lists for item in some))
 
     def by_first(self, action: Callable[[], None]) -> None:
@@ -89,7 +91,7 @@ class World:
             except UserError as error:
                 complaint = [str(error)]
         if self.size > 1:
-            dist.broadcast_object_list(complaint, group=self.files)
+            dist.broadcast_object_list(complaint, group=self.messages)
         if complaint[0] is not None:
             raise UserError(complaint[0])
 
@@ -128,7 +130,7 @@ def _world(parallel: Parallel, device: torch.device) -> World:
     for name, number in (("sequence", parallel.sequence), ("shard", shard)):
         if size % number:
             raise UserError(f"parallel.{name} is {number}, which does not divide the {size} processes of this run")
-    files = dist.new_group(backend="gloo")
+    files, messages = dist.new_group(backend="gloo"), dist.new_group(backend="gloo")
     mesh = sharers = None
     if size > 1:
         mesh = init_device_mesh(device.type, (size // shard, shard), mesh_dim_names=("copies", "shards"))
@@ -146,6 +148,7 @@ def _world(parallel: Parallel, device: torch.device) -> World:
         mesh=mesh,
         sharers=sharers,
         files=files,
+        messages=messages,
     )
 
 
@@ -185,7 +188,7 @@ def spread(model: HuMoTransformer, parallel: Parallel, world: World) -> None:
     if world.mesh is None:
         model.to(world.device)  # type: ignore[arg-type]
         return
-    # The outermost part would stay whole after a forward pass without a backward one, such as validation: the average put
+    # Else the outermost part stays whole after a forward pass without a backward one, such as validation: averages put
     # into the shards would not be seen, and a stage that begins there would switch on the wrong tensors.
     fully_shard(model, mesh=world.mesh, reshard_after_forward=True)
     # It warns of changes in place of what a block returns; nothing here makes any.
