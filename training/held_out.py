@@ -18,6 +18,7 @@ from training.encoding import BatchEncoder, Conditions, EncodedBatch
 from training.loader import Batches
 from training.objective import predict, squared_error
 from training.plan import Bucket, Plan, Slot, Task, bucket_of
+from training.reading import ReadFailed
 from training.step import autocast
 
 
@@ -48,10 +49,13 @@ class HeldOut:
         return found
 
     def load(self, slots: Sequence[Slot]) -> Batch:
-        """Their batch; every condition that a sample has is there."""
+        """Their batch; every condition that a sample has is there. Raises ReadFailed."""
         kept = torch.ones(len(slots), dtype=torch.bool)
         has_audio = torch.tensor([slot.task == "sync" for slot in slots])
-        return replace(self._batches.load(slots), has_text_b=kept, has_image_b=kept, has_audio_b=has_audio)
+        batch = self._batches.load(slots)
+        if unread := [damage for damage in batch.damaged if damage.unread]:
+            raise ReadFailed(f"held-out sample {unread[0].key}: {unread[0].reason}")
+        return replace(batch, has_text_b=kept, has_image_b=kept, has_audio_b=has_audio)
 
     def encode(self, encoder: BatchEncoder, slots: Sequence[Slot]) -> EncodedBatch:
         """Their batch, encoded."""

@@ -17,6 +17,7 @@ from training.draws import Draw, generator, timestep
 from training.features import Features, empty_features, feature_batch, read_features
 from training.framing import LATENT_FRAMES
 from training.plan import Plan, Slot
+from training.reading import ReadFailed
 from training.samples import DamagedSample
 from training.windows import ClipCache, Window, cut_window, empty_window, pixel_batch, stacked
 
@@ -85,6 +86,10 @@ class Batches(Dataset[Batch]):
             except DamagedSample as error:
                 items.append(empty(slot))
                 damaged.append(Damage(slot.row.key, str(error)))
+            except ReadFailed as error:
+                # What reads ahead only tells of it: all processes of the run are to stop, and at the same step.
+                items.append(empty(slot))
+                damaged.append(Damage(slot.row.key, str(error), unread=True))
         lost = {damage.key for damage in damaged}
         draws = [self._draw(slot) for slot in slots]
         has_text, has_image, has_audio = (torch.tensor([draw[2][which] for draw in draws]) for which in range(3))

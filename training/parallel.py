@@ -67,14 +67,25 @@ class World:
         """Processes that have the same samples."""
         return self.size // self.data_ranks
 
-    def totals(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The sums over all shares of the data. Every process calls it with the same names."""
+    def totals(self, values: Mapping[str, float], *, sharers: bool = False) -> dict[str, float]:
+        """The sums over all shares of the data; with `sharers`, over all processes, though some have the same samples.
+
+        Every process calls it with the same names.
+        """
         if self.size == 1:
             return dict(values)
-        counts = self.rank % self.sequence == 0
+        counts = sharers or self.rank % self.sequence == 0
         summed = torch.tensor(list(values.values()) if counts else [0.0] * len(values), dtype=torch.float64)
         dist.all_reduce(summed)
         return dict(zip(values, summed.tolist(), strict=True))
+
+    def least(self, values_b: Tensor) -> Tensor:
+        """The least of each value among the processes with the same samples, of which every one calls it."""
+        if self.sharers is None:
+            return values_b
+        least_b = values_b.clone()
+        dist.all_reduce(least_b, dist.ReduceOp.MIN, group=self.sharers)
+        return least_b
 
     def gathered(self, items: Sequence[T]) -> list[T]:
         """The different ones of all processes, in order. Every process calls it."""
