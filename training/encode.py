@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from humo.checkpoints import Model
+from humo.checkpoints import KNOWN_PARTS, Model
 from humo.conditions.reference import zero_condition
 from schemas.errors import UserError
 from schemas.manifest import Counts, Feature, Manifest, Shard, shards_fingerprint
@@ -75,7 +75,7 @@ def encode(config: TrainingConfig, *, data: str, out: Path) -> Encoded:
         raise UserError(f"{data} is encoded already")
     # How training is to be spread is no matter here: every process has the encoders whole.
     with joined(Parallel(), device=config.device) as world:
-        model = unspread_model(config, world.device)
+        model = unspread_model(config, dict.fromkeys(KNOWN_PARTS, world.device))
         recipe = {"source": source.manifest.fingerprint, **recipe_of(config, model)}
         encoder = BatchEncoder(model, world.device)
 

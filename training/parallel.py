@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -106,6 +106,13 @@ class World:
         if complaint[0] is not None:
             raise UserError(complaint[0])
 
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What the first process makes, told to the others. Every process calls it."""
+        made: list[Any] = [make() if self.first else None]
+        if self.size > 1:
+            dist.broadcast_object_list(made, group=self.messages)
+        return cast(T, made[0])
+
     def meet(self) -> None:
         """Wait for all processes, however long they take: a collective would give up after half an hour."""
         if self.size > 1:
@@ -183,9 +190,9 @@ def spread(model: HuMoTransformer, parallel: Parallel, world: World) -> None:
     heads = int(model.config["heads"])
     if heads % parallel.sequence:
         raise UserError(f"parallel.sequence is {parallel.sequence}, which does not divide the model's {heads} heads")
-    for child in model.children():
-        child.to(torch.float32)
+    # One block after the other: the weights of a large model, whole and in float32, would not fit the memory.
     for block in model.blocks:
+        block.to(torch.float32)
         for name in parallel.recompute:
             if name != WHOLE_BLOCK and name not in dict(block.named_modules()):
                 known = ", ".join(child for child, _ in block.named_children())
@@ -196,6 +203,11 @@ def spread(model: HuMoTransformer, parallel: Parallel, world: World) -> None:
             block.compile()
         if world.mesh is not None:
             fully_shard(block, mesh=world.mesh)
+        else:
+            block.to(world.device)
+    for child in model.children():
+        if child is not model.blocks:
+            child.to(torch.float32)
     if world.mesh is None:
         model.to(world.device)  # type: ignore[arg-type]
         return

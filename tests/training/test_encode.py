@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from humo.checkpoints import save_model_dir
+from humo.checkpoints import load_model_dir, save_model_dir
 from humo.mini.model import mini_model
 from schemas.errors import UserError
 from tests.training.conftest import SMALL
 from tests.training.ranks import killed_at_last, run_ranks, start_ranks
 from tests.training.sample_shards import Sample, write_shards
+from training import start
 from training.config import TrainingConfig, load_config
 from training.dataset import ShardSet, open_shard_set, verify_shards
 from training.encode import encode
@@ -219,3 +220,23 @@ def test_encoding_needs_no_transformer_in_memory(
     monkeypatch.setattr("training.start.spread", lambda *given: pytest.fail("the transformer was put on the device"))
     config = small_config(f"model.start={tiny_model}")
     assert encode(config, data=str(square), out=tmp_path / "out").samples == 8
+
+
+def train_here(data: Path, out: Path, model: Path) -> None:
+    """With encoders that only the first process can read."""
+    if os.environ["RANK"] == "1":
+        start.load_part = lambda *given, **named: pytest.fail("encoders that nothing needs")  # type: ignore[assignment]
+    few = [f"stages.{name}.steps=1" for name in ("start", "subject", "sync")]
+    shown = [f"validation.{name}" for name in ("every=3", "videos=1", "video_steps=1", "samples=2", "donors=1")]
+    config = load_config("mini", [*SMALL, *few, *shown, f"model.start={model}"])
+    train(config, data=str(data), out=out, resume=False)
+
+
+def test_of_encoded_data_the_first_process_alone_has_encoders(
+    square: Path, tmp_path: Path, tiny_model: Path, small_config: Config
+) -> None:
+    encoded = encode(small_config(f"model.start={tiny_model}"), data=str(square), out=tmp_path / "encoded").manifest
+    run_ranks(2, train_here, encoded, tmp_path / "out", tiny_model)
+    assert list((tmp_path / "out" / "validation" / "step-00000003").glob("*.mp4"))
+    exported = load_model_dir(tmp_path / "out" / "model", device=CPU, dtype=torch.float32)
+    assert exported.text_encoder.encode(["a"]).equal(mini_model(0).text_encoder.encode(["a"]))

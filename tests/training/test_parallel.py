@@ -14,6 +14,7 @@ from humo.mini.model import mini_model
 from schemas.errors import UserError
 from tests.training.conftest import SMALL
 from tests.training.ranks import run_ranks
+from training import parallel
 from training.batch import Damage
 from training.config import Parallel, load_config
 from training.dataset import open_shard_set
@@ -134,6 +135,35 @@ def test_what_one_process_of_a_sequence_cannot_use_counts_for_none(shards: Path,
         assert (out.parent / "damaged.jsonl").read_text().count("torn") == 1
     for value in ("loss", "mask", "norm"):
         assert results[1][value] == pytest.approx(results[0][value], rel=1e-5)
+
+
+def block_by_block(out: Path) -> None:
+    """Write of each block that is sharded in which precision it and the one behind it are then."""
+    model = mini_model(0).transformer.to(torch.bfloat16)
+    seen = []
+
+    def watched(module: Any, **given: Any) -> Any:
+        blocks = list(model.blocks)
+        if module in blocks:
+            behind = blocks[blocks.index(module) + 1 :][:1]
+            seen.append([str(next(one.parameters()).dtype) for one in (module, *behind)])
+        return original(module, **given)
+
+    original, parallel.fully_shard = parallel.fully_shard, watched  # type: ignore[attr-defined]
+    with joined(Parallel(), device="cpu") as world:
+        spread(model, Parallel(), world)
+        assert {one.dtype for one in model.parameters()} == {torch.float32}
+        if world.first:
+            out.write_text(json.dumps(seen))
+
+
+def test_weights_become_float32_block_by_block(tmp_path: Path) -> None:
+    """Else the whole model would be in memory in float32, once for each process of a machine."""
+    run_ranks(2, block_by_block, tmp_path / "seen")
+    *others, last = json.loads((tmp_path / "seen").read_text())
+    assert last == ["torch.float32"]
+    assert others
+    assert all(one == ["torch.float32", "torch.bfloat16"] for one in others)
 
 
 def complain(world_settings: list[str], out: Path) -> None:
