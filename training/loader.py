@@ -119,7 +119,8 @@ class Batches(Dataset[Batch]):
         dropout = self._config.objective.dropout
         rates = np.array([dropout.text, dropout.image, dropout.audio])
         stays = generator(seed, Draw.DROPOUT, *place).random(3) >= rates
-        return noise, timestep(normal, self._config.objective.shift), stays.tolist()
+        shift = self._config.objective.shift_of(bucket.height, bucket.width)
+        return noise, timestep(normal, shift), stays.tolist()
 
 
 def batches_from(batches: Batches, first_step: int, *, workers: int) -> Iterator[Batch]:
