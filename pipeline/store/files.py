@@ -12,6 +12,7 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.store.committed_files import CommittedFiles, committed_in
 from schemas.errors import UserError
 
 TEMPORARY = ".tmp"
@@ -33,6 +34,7 @@ class Files:
         except (ImportError, ValueError) as error:
             raise UserError(f"{root} cannot be opened: {error}") from error
         self._local = isinstance(self._fs, LocalFileSystem)
+        self._committed = committed_in(self._fs)
 
     def __reduce__(self) -> tuple[type["Files"], tuple[str]]:
         return Files, (self.root,)
@@ -160,6 +162,11 @@ class Files:
         file: IO[bytes] = self._fs.open(f"{self._base}/{path}", "rb")
         return file
 
+    def open_committed(self, path: str) -> IO[bytes]:
+        """Like `open`, for what a commit names: it never changes, so that elsewhere small files are kept in memory."""
+        file: IO[bytes] = self.open(path) if self._local else self._committed.open(f"{self._base}/{path}")
+        return file
+
     def exists(self, path: str) -> bool:
         """Whether the file is there, whole."""
         return bool(self._fs.exists(f"{self._base}/{path}"))
@@ -184,9 +191,9 @@ class Files:
             yield f"{folder}/{path[len(base) + 1 :]}"
 
     @property
-    def remote(self) -> fsspec.AbstractFileSystem | None:
-        """The file system, where it is not this disk."""
-        return None if self._local else self._fs
+    def remote(self) -> CommittedFiles | None:
+        """The file system of committed tables, where it is not this disk."""
+        return None if self._local else self._committed
 
     def address(self, path: str) -> str:
         """The file's whole address: its path on this disk, or a URL of `remote`."""
