@@ -12,6 +12,7 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.store.exclusive import created
 from schemas.errors import UserError
 
 TEMPORARY = ".tmp"
@@ -57,11 +58,7 @@ class Files:
         """
         full = f"{self._base}/{path}"
         if not self._local:
-            try:
-                self._fs.pipe_file(full, data, mode="create")
-            except FileExistsError:
-                return False
-            return True
+            return created(lambda: self._fs.pipe_file(full, data, mode="create"))
         target = Path(full)
         if target.exists():
             return False
@@ -101,11 +98,7 @@ class Files:
         if not self._local:
             if self._fs.exists(f"{self._base}/{path}"):
                 return False
-            try:
-                self._fs.put_file(str(source), f"{self._base}/{path}", mode="create")
-            except FileExistsError:
-                return False
-            return True
+            return created(lambda: self._fs.put_file(str(source), f"{self._base}/{path}", mode="create"))
         target = Path(f"{self._base}/{path}")
         if target.exists():
             return False

@@ -101,6 +101,8 @@ def commit(files: Files, base: Snapshot, new: Snapshot) -> Snapshot:
         return base
     number = base.number + 1
     body = {"format": FORMAT, **asdict(replace(new, number=number))}
-    if not files.create(snapshot_path(number), json.dumps(body, sort_keys=True).encode()):
+    path, said = snapshot_path(number), json.dumps(body, sort_keys=True).encode()
+    # Of a request whose answer was lost the store says that the file is there: it may be this very commit.
+    if not files.create(path, said) and files.read(path) != said:
         raise UserError(f"another command wrote to {files.root} meanwhile; give the same command again")
     return replace(new, number=number)
