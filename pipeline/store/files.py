@@ -13,6 +13,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.store.committed_files import CommittedFiles, committed_in
+from pipeline.store.exclusive import created
 from schemas.errors import UserError
 
 TEMPORARY = ".tmp"
@@ -59,11 +60,7 @@ class Files:
         """
         full = f"{self._base}/{path}"
         if not self._local:
-            try:
-                self._fs.pipe_file(full, data, mode="create")
-            except FileExistsError:
-                return False
-            return True
+            return created(lambda: self._fs.pipe_file(full, data, mode="create"))
         target = Path(full)
         if target.exists():
             return False
@@ -103,11 +100,7 @@ class Files:
         if not self._local:
             if self._fs.exists(f"{self._base}/{path}"):
                 return False
-            try:
-                self._fs.put_file(str(source), f"{self._base}/{path}", mode="create")
-            except FileExistsError:
-                return False
-            return True
+            return created(lambda: self._fs.put_file(str(source), f"{self._base}/{path}", mode="create"))
         target = Path(f"{self._base}/{path}")
         if target.exists():
             return False
