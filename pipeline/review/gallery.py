@@ -114,6 +114,9 @@ def create_gallery(relations: Relations, path: Path) -> None:
             FROM placed JOIN clips ON clips.id = placed.id {joins} LEFT JOIN decisions ON decisions.id = placed.id
             ORDER BY placed.place"""
     )
+    # Read from now on: nothing lies beside the file that would stay when it is removed.
+    execute("DETACH pages")
+    execute(f"ATTACH {quoted(str(path))} AS pages (READ_ONLY)")
     execute("CREATE OR REPLACE VIEW gallery AS SELECT * FROM pages.gallery")
 
 

@@ -376,6 +376,8 @@ def test_the_sound_and_the_offset_are_drawn(server: Served, run: Path) -> None:
     assert "the sound is 320 ms (8 frames) late" in text
     part = server.ask("/" + media_path("audio", _sound(files)), headers={"Range": "bytes=0-3"})
     assert (part.status, part.body) == (206, b"fLaC")
+    # A browser that keeps it would keep what is taken down tomorrow.
+    assert part.headers["Cache-Control"] == "no-store"
 
 
 def _sound(files: Files) -> str:

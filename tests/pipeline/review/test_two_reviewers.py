@@ -74,7 +74,6 @@ def test_no_verdict_is_lost_or_doubled_when_the_server_is_killed(tmp_path: Path)
             bob.join(120)
             # Each server sees what was said to the other, a moment later.
             time.sleep(2 * LOOK_EVERY_S)
-            second.ask("/clips")
             everybody = second.ask("/verdicts.csv").text
     assert ann.again > 0
     sent = Counter(ann.ids + bob.ids)
