@@ -56,7 +56,7 @@ class Files:
     def create(self, path: str, data: bytes) -> bool:
         """Write a file that does not exist yet. Returns False, and changes nothing, where it already does.
 
-        Atomic: a reader sees the whole file or none, also after a kill or a power cut.
+        Atomic: a reader sees the whole file or none, also after a kill or a power cut. On the disk when this returns.
         """
         full = f"{self._base}/{path}"
         if not self._local:
@@ -73,6 +73,7 @@ class Files:
             return False
         finally:
             temporary.unlink()
+        _sync(target.parent)
         return True
 
     def replace(self, path: str, data: bytes) -> None:
@@ -84,6 +85,7 @@ class Files:
         target = Path(full)
         target.parent.mkdir(parents=True, exist_ok=True)
         self._write_temporary(data).replace(target)
+        _sync(target.parent)
 
     def remove(self, path: str) -> None:
         """Remove a file, if it is there. For what no commit names."""
@@ -217,3 +219,12 @@ class Files:
         path = Path(name)
         path.chmod(0o644)
         return path
+
+
+def _sync(folder: Path) -> None:
+    """Bring the names in a folder to the disk: a file's own bytes being there says nothing of its name."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
