@@ -13,6 +13,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.store.committed_files import CommittedFiles, committed_in
+from pipeline.store.exclusive import created
 from schemas.errors import UserError
 
 TEMPORARY = ".tmp"
@@ -55,15 +56,11 @@ class Files:
     def create(self, path: str, data: bytes) -> bool:
         """Write a file that does not exist yet. Returns False, and changes nothing, where it already does.
 
-        Atomic: a reader sees the whole file or none, also after a kill or a power cut.
+        Atomic: a reader sees the whole file or none, also after a kill or a power cut. On the disk when this returns.
         """
         full = f"{self._base}/{path}"
         if not self._local:
-            try:
-                self._fs.pipe_file(full, data, mode="create")
-            except FileExistsError:
-                return False
-            return True
+            return created(lambda: self._fs.pipe_file(full, data, mode="create"))
         target = Path(full)
         if target.exists():
             return False
@@ -76,6 +73,7 @@ class Files:
             return False
         finally:
             temporary.unlink()
+        _sync(target.parent)
         return True
 
     def replace(self, path: str, data: bytes) -> None:
@@ -87,6 +85,7 @@ class Files:
         target = Path(full)
         target.parent.mkdir(parents=True, exist_ok=True)
         self._write_temporary(data).replace(target)
+        _sync(target.parent)
 
     def remove(self, path: str) -> None:
         """Remove a file, if it is there. For what no commit names."""
@@ -103,11 +102,7 @@ class Files:
         if not self._local:
             if self._fs.exists(f"{self._base}/{path}"):
                 return False
-            try:
-                self._fs.put_file(str(source), f"{self._base}/{path}", mode="create")
-            except FileExistsError:
-                return False
-            return True
+            return created(lambda: self._fs.put_file(str(source), f"{self._base}/{path}", mode="create"))
         target = Path(f"{self._base}/{path}")
         if target.exists():
             return False
@@ -224,3 +219,12 @@ class Files:
         path = Path(name)
         path.chmod(0o644)
         return path
+
+
+def _sync(folder: Path) -> None:
+    """Bring the names in a folder to the disk: a file's own bytes being there says nothing of its name."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
