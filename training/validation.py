@@ -50,7 +50,9 @@ class Validation:
                 own = [slots[min(place, len(slots) - 1)] for place in places]
                 encoded = self._steady.encode(self._encoder, own)
                 errors_bthw = self._steady.errors(self._whole.transformer, encoded, encoded.conditions)
-                for place, slot, error_thw, weight in zip(places, own, errors_bthw, encoded.weight_b, strict=True):
+                # Those with the same samples read them each for itself.
+                weight_b = self._world.least(encoded.weight_b)
+                for place, slot, error_thw, weight in zip(places, own, errors_bthw, weight_b, strict=True):
                     if place < len(slots) and weight > 0:
                         sums[f"{slot.task}_loss"] += float(error_thw.mean())
                         sums[slot.task] += 1
