@@ -14,7 +14,7 @@ from pipeline.decide.licences import create_uses
 from pipeline.engine.run_file import resolve
 from pipeline.report.measurements import Histogram, histograms
 from pipeline.report.write import Overview, overview_of_run
-from pipeline.review.gallery import create_gallery
+from pipeline.review.gallery import create_gallery, values_of
 from pipeline.review.run_id import run_id
 from pipeline.store.bundles import write_rows
 from pipeline.store.files import Files
@@ -195,7 +195,7 @@ class Session:
             relations=relations,
             heard=heard,
             overview=overview_of_run(relations, config.decide),
-            histograms=histograms(relations, config.decide),
+            histograms=histograms(relations, config.decide, values=values_of),
         )
 
     def _index(self, row: Row) -> None:
