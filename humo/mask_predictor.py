@@ -1,4 +1,4 @@
-"""The face-mask predictor of focus-by-predicting: present in training only, left out of exported checkpoints.
+"""The face-mask predictor of focus-by-predicting: for training alone, left out of weights in the published layout.
 
 The paper says what it reads, the features after audio attention in the last four blocks, and that the outputs are
 averaged. Its shape is not published; this is the smallest with a hidden layer.

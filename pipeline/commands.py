@@ -1,5 +1,7 @@
 """The curation commands."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,12 +59,13 @@ def curate(
 
     files = Files(out)
     files.check()
-    resolved = resolve(files, _over(config, settings, {} if profile is None else {"profile": profile}))
+    over = _over(config, settings, {} if profile is None else {"profile": profile})
+    resolve(files, over)
     if not inputs and latest(files).number == 0:
         raise UserError("nothing to curate: name files, folders, globs or lists")
     with writing(files):
         refuse_unfinished(files)
-        curate_and_report(files, inputs or [], resolved, address=address, limit=limit)
+        curate_and_report(files, inputs or [], resolve(files, over), address=address, limit=limit)
 
 
 def curate_and_report(
@@ -110,12 +113,12 @@ def decide(
     from pipeline.engine.run_file import resolve
     from pipeline.engine.state import refuse_stale
 
-    files, snapshot, before = open_run(run)
-    refuse_stale(files, snapshot, before)
     over = _over(config, settings, {})
     if over.keys() - {"decide"}:
         raise UserError(f"decide takes only options of the section 'decide', not {sorted(over.keys() - {'decide'})}")
-    again = decide_again(files, snapshot, resolve(files, over), dry_run=dry_run)
+    with nullcontext(open_run(run)) if dry_run else open_to_write(run) as (files, snapshot, before):
+        refuse_stale(files, snapshot, before)
+        again = decide_again(files, snapshot, resolve(files, over), dry_run=dry_run)
     if as_json:
         print_json(again.to_dict())
         return
@@ -134,13 +137,11 @@ def pack(run: Run) -> None:
     from pipeline.engine.state import refuse_stale
     from pipeline.pack.manifest import newest_manifest
     from pipeline.store.snapshots import commit
-    from pipeline.store.writer import writing
 
-    files, snapshot, config = open_run(run)
-    if "decisions" not in snapshot.sets:
-        raise UserError(f"{run} has no decisions yet; run 'humo curate' first")
-    refuse_stale(files, snapshot, config)
-    with writing(files):
+    with open_to_write(run) as (files, snapshot, config):
+        if "decisions" not in snapshot.sets:
+            raise UserError(f"{run} has no decisions yet; run 'humo curate' first")
+        refuse_stale(files, snapshot, config)
         commit(files, snapshot, pack_into(files, follow_verdicts(files, snapshot, config), config))
     manifest = newest_manifest(files)
     assert manifest is not None
@@ -233,6 +234,19 @@ def open_run(run: str) -> "tuple[Files, Snapshot, CurateConfig]":
     if snapshot.number == 0:
         raise UserError(f"{run} is no run folder; 'humo curate INPUT --out {run}' makes one")
     return files, snapshot, resolve(files, {})
+
+
+@contextmanager
+def open_to_write(run: str) -> "Iterator[tuple[Files, Snapshot, CurateConfig]]":
+    """Like `open_run`, as things are while no other command writes: what was read before may be old by then.
+
+    Raises UserError where another command writes.
+    """
+    from pipeline.store.writer import writing
+
+    files, _, _ = open_run(run)
+    with writing(files):
+        yield open_run(run)
 
 
 def _report_failures(relations: Any, gone: list[str], stale: list[str]) -> None:

@@ -115,7 +115,7 @@ STAGES = (
         needs=("quality", "faces", "speech", "sync", "captions", "looks", "duplicates", "identities", "references"),
         version=2,
     ),
-    Stage(name="pack", per="set", tables=("index",), needs=("references", "decide"), version=1),
+    Stage(name="pack", per="set", tables=("index",), needs=("references", "decide"), version=2),
 )
 
 STAGE = {stage.name: stage for stage in STAGES}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import Address, Run, curate_and_report, open_run
+from pipeline.commands import Address, Run, curate_and_report, open_run, open_to_write
 from pipeline.weights.commands import fetch
 from schemas.errors import UserError
 
@@ -61,10 +61,8 @@ def retry(
     from pipeline.engine.retry import with_retries
     from pipeline.store.relations import Relations
     from pipeline.store.snapshots import commit
-    from pipeline.store.writer import writing
 
-    files, snapshot, config = open_run(run)
-    with writing(files):
+    with open_to_write(run) as (files, snapshot, config):
         again, rows = with_retries(snapshot, Relations(files, snapshot), stage=stage, error=error)
         commit(files, snapshot, again)
         console.print(f"{rows} failed rows are tried again")
@@ -81,12 +79,9 @@ def takedown(
     """Remove a source, a person or a sample from rows, media and shards; it does not come back with the next run."""
     from pipeline.console import console
     from pipeline.engine.takedown import take_down
-    from pipeline.store.snapshots import latest
-    from pipeline.store.writer import writing
 
-    files, _, config = open_run(run)
-    with writing(files):
-        removed = take_down(files, latest(files), config, source=source, identity=identity, sample=sample)
+    with open_to_write(run) as (files, snapshot, config):
+        removed = take_down(files, snapshot, config, source=source, identity=identity, sample=sample)
     console.print(f"{removed.clips} clips are gone, {removed.files} files deleted; the report too, write it again")
     for key in removed.copies:
         console.print(f"still there, a copy of what was removed: {key}", markup=False)
@@ -105,16 +100,12 @@ def clean(
     from pipeline.engine.clean import leftovers
     from pipeline.engine.fetching import sweep_fetching
     from pipeline.engine.state import refuse_unfinished
-    from pipeline.store.snapshots import latest
-    from pipeline.store.writer import writing
 
-    files, _, _ = open_run(run)
-    refuse_unfinished(files)
-    if files.local_path("") is None and not (alone or dry_run):
+    if not (alone or dry_run) and open_run(run)[0].local_path("") is None:
         raise UserError(f"{run} has no lock; make sure that no other command writes to it, then add --alone")
     count = size = 0
-    with writing(files):
-        snapshot = latest(files)
+    with open_to_write(run) as (files, snapshot, _):
+        refuse_unfinished(files)
         if not dry_run:
             files.sweep()
             sweep_fetching(files)

@@ -19,12 +19,13 @@ class Board:
     Args:
         folder: for the event files.
         settings: how often, and the devices' peak.
+        device: of this process.
         devices: how many work together.
         tells: whether anything is written.
     """
 
-    def __init__(self, folder: Path, settings: Logging, *, devices: int, tells: bool) -> None:
-        self._settings, self._devices = settings, devices
+    def __init__(self, folder: Path, settings: Logging, *, device: torch.device, devices: int, tells: bool) -> None:
+        self._settings, self._device, self._devices = settings, device, devices
         self._records: list[StepRecord] = []
         self._flops = self._tokens = 0.0
         self._writer: Any = None
@@ -45,8 +46,7 @@ class Board:
         self._records.append(record)
         self._flops, self._tokens = self._flops + flops, self._tokens + tokens
         if (record.step + 1) % self._settings.every == 0:
-            self.scalars(self._means(), record.step + 1)
-            self._records, self._flops, self._tokens = [], 0.0, 0.0
+            self._point()
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """One point of each curve."""
@@ -58,11 +58,17 @@ class Board:
             self._run.log(dict(values), step=step)
 
     def close(self) -> None:
-        """Everything reaches the disk."""
+        """Everything reaches the disk, the steps since the last point too."""
+        if self._records:
+            self._point()
         if self._writer is not None:
             self._writer.close()
         if self._run is not None:
             self._run.finish()
+
+    def _point(self) -> None:
+        self.scalars(self._means(), self._records[-1].step + 1)
+        self._records, self._flops, self._tokens = [], 0.0, 0.0
 
     def _means(self) -> dict[str, float]:
         records, seconds = self._records, sum(record.seconds for record in self._records)
@@ -88,12 +94,12 @@ class Board:
         means["speed/tflops_per_device"] = self._flops / seconds / self._devices / 1e12
         if self._settings.peak_tflops:
             means["speed/mfu"] = means["speed/tflops_per_device"] / self._settings.peak_tflops
-        means["memory/gb"] = _peak_bytes() / 1e9
+        means["memory/gb"] = _peak_bytes(self._device) / 1e9
         return means
 
 
-def _peak_bytes() -> int:
+def _peak_bytes(device: torch.device) -> int:
     """The most that was in use: of the device's memory, or of the process's without one."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

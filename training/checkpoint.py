@@ -18,9 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load as load_distributed
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
+from humo.weights import check_fit
 from schemas.errors import UserError
 
 _STATE = "state.json"
@@ -86,8 +88,15 @@ class Checkpoints:
                 shutil.rmtree(old)
 
     def load(self, step: int, tensors: Mapping[str, Tensor]) -> None:
-        """Fill the tensors, whole or sharded in any way, from the checkpoint after `step` steps."""
-        reader = HuggingFaceStorageReader(str(self._folder / f"step-{step:08d}"))
+        """Fill the tensors, whole or sharded in any way, from the checkpoint after `step` steps.
+
+        Raises UserError where it lacks some of them, or holds them in other shapes.
+        """
+        folder = self._folder / f"step-{step:08d}"
+        reader = HuggingFaceStorageReader(str(folder))
+        found = reader.read_metadata().state_dict_metadata
+        stored = {name: tuple(one.size) for name, one in found.items() if isinstance(one, TensorStorageMetadata)}
+        check_fit({name: tuple(one.shape) for name, one in tensors.items()}, stored, where=str(folder), extras=("*",))
         load_distributed(dict(tensors), storage_reader=reader, process_group=self._group)
 
 

@@ -17,12 +17,12 @@ class Ema:
         self._parameters, self._decay = parameters, decay
         self.averages: dict[str, Tensor] = {name: one.detach().float().clone() for name, one in parameters.items()}
 
-    def update(self, updates: int) -> None:
-        """Take the current weights in; `updates` is how often this was done before.
+    def update(self, step: int) -> None:
+        """Take the current weights in after a step of the stage, counted from 0 and with those that were skipped.
 
         The decay min(d, (1 + n) / (10 + n)) lets the average forget its start quickly.
         """
-        decay = min(self._decay, (1 + updates) / (10 + updates))
+        decay = min(self._decay, (1 + step) / (10 + step))
         current = [local(self._parameters[name].detach()).float() for name in self.averages]
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         average([local(one) for one in self.averages.values()], current, None)

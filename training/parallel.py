@@ -15,8 +15,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from schemas.errors import UserError
 from training.config import Parallel
 
 WHOLE_BLOCK = "block"
+_FOR_EVER = timedelta(days=365)
 T = TypeVar("T")
 
 
@@ -51,7 +53,9 @@ class World:
     sharers: dist.ProcessGroup | None
     """The processes with the same samples; None if there are no others."""
     files: dist.ProcessGroup
-    """For checkpoints alone: collectives of a writing thread on the group of the training steps can hang."""
+    """For checkpoints alone: a thread that writes them has collectives of its own, in an order of its own."""
+    messages: dist.ProcessGroup
+    """For what the processes tell one another between steps."""
 
     @property
     def first(self) -> bool:
@@ -63,19 +67,30 @@ class World:
         """Processes that have the same samples."""
         return self.size // self.data_ranks
 
-    def totals(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The sums over all shares of the data. Every process calls it with the same names."""
+    def totals(self, values: Mapping[str, float], *, sharers: bool = False) -> dict[str, float]:
+        """The sums over all shares of the data; with `sharers`, over all processes, though some have the same samples.
+
+        Every process calls it with the same names.
+        """
         if self.size == 1:
             return dict(values)
-        counts = self.rank % self.sequence == 0
+        counts = sharers or self.rank % self.sequence == 0
         summed = torch.tensor(list(values.values()) if counts else [0.0] * len(values), dtype=torch.float64)
         dist.all_reduce(summed)
         return dict(zip(values, summed.tolist(), strict=True))
 
+    def least(self, values_b: Tensor) -> Tensor:
+        """The least of each value among the processes with the same samples, of which every one calls it."""
+        if self.sharers is None:
+            return values_b
+        least_b = values_b.clone()
+        dist.all_reduce(least_b, dist.ReduceOp.MIN, group=self.sharers)
+        return least_b
+
     def gathered(self, items: Sequence[T]) -> list[T]:
         """The different ones of all processes, in order. Every process calls it."""
         lists: list[Any] = [None] * self.size
-        dist.all_gather_object(lists, list(items), group=self.files)
+        dist.all_gather_object(lists, list(items), group=self.messages)
         return list(dict.fromkeys(item for some in lists for item in some))
 
     def by_first(self, action: Callable[[], None]) -> None:
@@ -87,9 +102,21 @@ class World:
             except UserError as error:
                 complaint = [str(error)]
         if self.size > 1:
-            dist.broadcast_object_list(complaint, group=self.files)
+            dist.broadcast_object_list(complaint, group=self.messages)
         if complaint[0] is not None:
             raise UserError(complaint[0])
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What the first process makes, told to the others. Every process calls it."""
+        made: list[Any] = [make() if self.first else None]
+        if self.size > 1:
+            dist.broadcast_object_list(made, group=self.messages)
+        return cast(T, made[0])
+
+    def meet(self) -> None:
+        """Wait for all processes, however long they take: a collective would give up after half an hour."""
+        if self.size > 1:
+            dist.monitored_barrier(self.messages, timeout=_FOR_EVER)
 
 
 @contextmanager
@@ -121,7 +148,7 @@ def _world(parallel: Parallel, device: torch.device) -> World:
     for name, number in (("sequence", parallel.sequence), ("shard", shard)):
         if size % number:
             raise UserError(f"parallel.{name} is {number}, which does not divide the {size} processes of this run")
-    files = dist.new_group(backend="gloo")
+    files, messages = dist.new_group(backend="gloo"), dist.new_group(backend="gloo")
     mesh = sharers = None
     if size > 1:
         mesh = init_device_mesh(device.type, (size // shard, shard), mesh_dim_names=("copies", "shards"))
@@ -139,6 +166,7 @@ def _world(parallel: Parallel, device: torch.device) -> World:
         mesh=mesh,
         sharers=sharers,
         files=files,
+        messages=messages,
     )
 
 
@@ -162,9 +190,9 @@ def spread(model: HuMoTransformer, parallel: Parallel, world: World) -> None:
     heads = int(model.config["heads"])
     if heads % parallel.sequence:
         raise UserError(f"parallel.sequence is {parallel.sequence}, which does not divide the model's {heads} heads")
-    for child in model.children():
-        child.to(torch.float32)
+    # One block after the other: the weights of a large model, whole and in float32, would not fit the memory.
     for block in model.blocks:
+        block.to(torch.float32)
         for name in parallel.recompute:
             if name != WHOLE_BLOCK and name not in dict(block.named_modules()):
                 known = ", ".join(child for child, _ in block.named_children())
@@ -175,10 +203,17 @@ def spread(model: HuMoTransformer, parallel: Parallel, world: World) -> None:
             block.compile()
         if world.mesh is not None:
             fully_shard(block, mesh=world.mesh)
+        else:
+            block.to(world.device)
+    for child in model.children():
+        if child is not model.blocks:
+            child.to(torch.float32)
     if world.mesh is None:
         model.to(world.device)  # type: ignore[arg-type]
         return
-    fully_shard(model, mesh=world.mesh)
+    # Else the outermost part stays whole after a forward pass without a backward one, such as validation: averages put
+    # into the shards would not be seen, and a stage that begins there would switch on the wrong tensors.
+    fully_shard(model, mesh=world.mesh, reshard_after_forward=True)
     # It warns of changes in place of what a block returns; nothing here makes any.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     for module in model.modules():

@@ -41,8 +41,9 @@ class StepRecord:
     skipped: str | None
     """Why the step left the weights as they were; None where it did not."""
     seconds: float
+    """Of the first process, from asking for the batch to the update; validation and checkpoints come after."""
     waited: float
-    """Of these seconds, spent waiting for the loader; the mean over the processes."""
+    """Of these seconds, spent waiting for the loader."""
 
 
 class ProgressLog:

@@ -13,12 +13,14 @@ from training.dataset import ShardSet, open_shard_set, pin_shard_set, verify_sha
 
 RUN_FILE = "run.json"
 PINNED = "data"
+_PARTIAL = f".partial-{RUN_FILE}"
 
 
 def check_run(config: TrainingConfig, *, data: str, out: Path, resume: bool, accept_changes: bool) -> None:
     """Raise UserError where a run may not begin or go on in `out` with this data; what differs is shown."""
     run_file = out / RUN_FILE
-    if not resume and out.exists() and any(out.iterdir()):
+    # A run that died before it had written these two has done nothing yet.
+    if not resume and out.exists() and {found.name for found in out.iterdir()} - {PINNED, _PARTIAL}:
         raise UserError(f"{out} is there already: give --resume to go on with it, or another --out")
     if resume and not run_file.is_file():
         raise UserError(f"nothing to resume in {out}: it holds no run. Leave --resume out to start one")
@@ -42,7 +44,8 @@ def write_run(config: TrainingConfig, shards: ShardSet, *, out: Path) -> None:
     pin_shard_set(shards, out / PINNED)
     identity = RunIdentity(config.meaning(), shards.manifest.fingerprint)
     content = {"config": config.model_dump(mode="json"), **asdict(identity)}
-    (out / RUN_FILE).write_text(json.dumps(content, indent=1) + "\n")
+    (out / _PARTIAL).write_text(json.dumps(content, indent=1) + "\n")
+    (out / _PARTIAL).rename(out / RUN_FILE)
 
 
 def _refuse_other_data(pinned: ShardSet, data: str) -> None:

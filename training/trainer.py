@@ -38,7 +38,7 @@ from training.recipe import check_recipe
 from training.run_folder import check_run, open_run_data, write_run
 from training.stages import describe, learning_rate, make_optimizer, select
 from training.start import export_model, start_model
-from training.step import autocast, backward, record
+from training.step import backward, record
 from training.swap_test import Swap, SwapTest, write_swaps
 from training.trouble import Usual, learned, trouble_with
 from training.validation import Validation
@@ -95,10 +95,11 @@ def train(
         shards = open_run_data(**manner)
         trainer = Trainer(config, shards=shards, out=out, world=world)
         stack.enter_context(trainer.shared_tokens())
-        if accept_changes or not resume:
-            world.by_first(lambda: write_run(config, shards, out=out))
         if resume:
             trainer.restore(accept_changes=accept_changes)
+        # Only now: what cannot be gone on with must leave the run as it was.
+        if accept_changes or not resume:
+            world.by_first(lambda: write_run(config, shards, out=out))
         swaps = trainer.run()
         return TrainingResult(
             steps=config.total_steps,
@@ -158,8 +159,10 @@ class Trainer:
         if not accept_changes:
             stored = RunIdentity(state["identity"]["meaning"], state["identity"]["manifest"])
             refuse_difference(stored, self._identity, where=folder)
-        self._step = min(state["step"], self._plan.total_steps)
-        if self._step < self._plan.total_steps:
+        self._step, total = state["step"], self._plan.total_steps
+        if self._step > total:
+            raise UserError(f"{self._step} steps are done, and the configuration ends after {total}: give it as many")
+        if self._step < total:
             self._begin_stage(self._plan.position(self._step).stage)
         if state["stage"] not in (None, self._stage_name):
             raise UserError(
@@ -182,7 +185,13 @@ class Trainer:
         batches = batches_from(self._batches, self._step, workers=self._config.data.workers)
         with ExitStack() as stack:
             log = stack.enter_context(ProgressLog(self._out / "log.jsonl", total=total, done=self._step, tells=tells))
-            board = Board(self._out / "board", self._config.logging, devices=self._world.size, tells=tells)
+            board = Board(
+                self._out / "board",
+                self._config.logging,
+                device=self._world.device,
+                devices=self._world.size,
+                tells=tells,
+            )
             stack.callback(board.close)
             log.say(self._facts)
             described = ""
@@ -194,8 +203,7 @@ class Trainer:
                 self._checkpoints.settle(wait=False)
             self._checkpoints.settle(wait=True)
             self._model.eval()
-            with autocast(self._config, self._world.device):
-                swaps = self._swap_test.measure(self._model, self._encoder)
+            swaps = self._swap_test.measure(self._model, self._encoder)
             for swap in swaps:
                 log.say(swap.line())
             export_model(self.model_dir, self._whole, self._world)
@@ -256,7 +264,7 @@ class Trainer:
         last, every = self._step == self._plan.total_steps, self._config.validation.every
         if every and (last or self._step % every == 0):
             self._model.eval()
-            with self._ema.in_place(), autocast(self._config, self._world.device):
+            with self._ema.in_place():
                 measured = self._validation.measure(self._out / "validation" / f"step-{self._step:08d}")
             self._model.train()
             board.scalars(measured, self._step)

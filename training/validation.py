@@ -16,6 +16,7 @@ from training.encoding import BatchEncoder
 from training.held_out import HeldOut
 from training.parallel import World
 from training.plan import Slot
+from training.step import autocast
 
 _BEYOND = 2
 """The step of its noise, behind those of the swap test."""
@@ -67,19 +68,22 @@ class Validation:
         given = encoded.conditions
         assert given.audio_btwgc is not None
         mode: Mode = "TIA" if slot.task == "sync" else "TI"
-        latents = sample(
-            model.transformer,
-            noise=encoded.noise_bcthw,
-            text=given.text_bld,
-            text_negative=self._encoder.text(defaults.negative_text)[None].to(self._world.device),
-            audio_windows=given.audio_btwgc,
-            reference=given.reference_bcrhw,
-            zero_condition=given.zero_bcthw,
-            mode=mode,
-            steps=self._settings.video_steps,
-            shift=model.shift,
-            guidance=defaults.guidance.guidance(),
-        )
+        # Of encoded data the first process alone has encoders.
+        negative = self._world.from_first(lambda: self._encoder.text(defaults.negative_text))[None]
+        with autocast(self._steady.config, self._world.device):
+            latents = sample(
+                model.transformer,
+                noise=encoded.noise_bcthw,
+                text=given.text_bld,
+                text_negative=negative.to(self._world.device),
+                audio_windows=given.audio_btwgc,
+                reference=given.reference_bcrhw,
+                zero_condition=given.zero_bcthw,
+                mode=mode,
+                steps=self._settings.video_steps,
+                shift=model.shift,
+                guidance=defaults.guidance.guidance(),
+            )
         if self._world.first:
             pixels_thwc = model.codec.decode(latents)[0].permute(1, 2, 3, 0)
             frames = ((pixels_thwc + 1) * 127.5).round().to(torch.uint8).cpu().numpy()

@@ -131,4 +131,4 @@ def _ready(found: Iterator[Job], gone: list[str]) -> Iterator[Job]:
         if job.there:
             yield job
         else:
-            gone.append(job.path)
+            gone.append(job.said)

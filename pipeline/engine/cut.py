@@ -26,21 +26,46 @@ from pipeline.store.parts import read_part, write_part
 from pipeline.weights.locate import Weights
 
 
-@contextmanager
-def local_source(files: Files, source_id: str, path: str) -> Iterator[Source]:
-    """A source on this disk: where it lies, or where its copy in the run lies; a copy elsewhere is brought here."""
-    if Path(path).is_absolute():
-        yield Source(id=source_id, path=Path(path))
-        return
-    here = files.local_path(path)
-    folder = files.scratch()
-    try:
+class Footage:
+    """A source's file, brought to this disk when it is first read: most work on a source does without it."""
+
+    def __init__(self, files: Files, source_id: str, path: str) -> None:
+        self.id = source_id
+        self._files = files
+        self._path = path
+        self._folder: Path | None = None
+        self._source: Source | None = None
+
+    def source(self) -> Source:
+        """Where it lies on this disk, or where its copy in the run does; a copy elsewhere is brought here, once."""
+        if self._source is None:
+            self._source = Source(id=self.id, path=self._local())
+        return self._source
+
+    def close(self) -> None:
+        """Remove what was brought here."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _local(self) -> Path:
+        if Path(self._path).is_absolute():
+            return Path(self._path)
+        here = self._files.local_path(self._path)
         if here is None:
-            here = folder / source_id
-            files.fetch(path, here)
-        yield Source(id=source_id, path=here)
+            self._folder = self._files.scratch()
+            here = self._folder / self.id
+            self._files.fetch(self._path, here)
+        return here
+
+
+@contextmanager
+def local_source(files: Files, source_id: str, path: str) -> Iterator[Footage]:
+    """A source of which nothing stays on this disk that was not there before."""
+    footage = Footage(files, source_id, path)
+    try:
+        yield footage
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        footage.close()
 
 
 class CutPass:
@@ -53,24 +78,24 @@ class CutPass:
         self._fingerprints = fingerprints(config)
         self._attempts = Attempts(files, session, Watchdog(files, memory_mb=config.engine.memory_mb))
 
-    def __call__(self, source: Source, terms: Terms, committed: Committed | None) -> Iterator[Unit]:
+    def __call__(self, footage: Footage, terms: Terms, committed: Committed | None) -> Iterator[Unit]:
         """The units of this source under these terms, in time order. What is committed and still valid is kept."""
         work = Work()
         if committed is not None:
-            restore(self._files, source.id, committed)
-        parts = shots_parts(source.id, terms)
+            restore(self._files, footage.id, committed)
+        parts = shots_parts(footage.id, terms)
         if not all(self._files.exists(path) for path in parts.values()):
-            self._find_shots(source, parts, work)
-        clips_path = clips_part(source.id, terms)
+            self._find_shots(footage.source(), parts, work)
+        clips_path = clips_part(footage.id, terms)
         if not self._files.exists(clips_path):
-            self._cut(source, parts["shots"], clips_path, terms.removed, work)
+            self._cut(footage, parts["shots"], clips_path, terms.removed, work)
         clips = read_part(self._files, clips_path).to_pylist()
         count = sum(row["status"] == "ok" for row in clips)
         failed = [row["error"] for row in (*read_part(self._files, parts["sources"]).to_pylist(), *clips)]
         starts = unit_starts(count)
         for number, start in enumerate(starts):
             yield Unit(
-                source_id=source.id,
+                source_id=footage.id,
                 terms=terms.to_json(),
                 start=start,
                 clips=count,
@@ -110,13 +135,14 @@ class CutPass:
         for table, path in parts.items():
             write_part(self._files, table, path, rows[table])
 
-    def _cut(self, source: Source, shots_part: str, clips_path: str, removed: list[list[int]], work: Work) -> None:
+    def _cut(self, footage: Footage, shots_part: str, clips_path: str, removed: list[list[int]], work: Work) -> None:
         shots = [row for row in read_part(self._files, shots_part).to_pylist() if row["status"] == "ok"]
         shots.sort(key=lambda row: row["start_us"])
         about = {"backend": clips_stage.BACKEND, "fingerprint": self._fingerprints["clips"]}
         rows: list[Row] = []
         start = time.process_time()
         if shots:
+            source = footage.source()
             work.count("decodes.clips")
             work.count("computed.clips")
             scratch = self._files.scratch()

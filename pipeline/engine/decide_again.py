@@ -12,7 +12,6 @@ from pipeline.engine.sets import decide_stage, follow_verdicts, set_parts, show_
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit
-from pipeline.store.writer import writing
 
 EXAMPLES = 100
 """Keys named of each change."""
@@ -42,7 +41,10 @@ class Again:
 
 
 def decide_again(files: Files, snapshot: Snapshot, config: CurateConfig, *, dry_run: bool) -> Again:
-    """Apply these thresholds to the measurements. Writes tables, commit and run.json, unless it is a dry run."""
+    """Apply these thresholds to the measurements. Writes tables, commit and run.json, unless it is a dry run.
+
+    But for a dry run the caller holds the writer's lock.
+    """
     before = Relations(files, snapshot)
     if dry_run:
         folder = files.scratch()
@@ -58,9 +60,8 @@ def decide_again(files: Files, snapshot: Snapshot, config: CurateConfig, *, dry_
             return Again(funnel=funnel(after, config.decide), changes=_changes(before))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    with writing(files):
-        snapshot = commit(files, snapshot, follow_verdicts(files, snapshot, config))
-        write_run(files, config)
+    snapshot = commit(files, snapshot, follow_verdicts(files, snapshot, config))
+    write_run(files, config)
     after = Relations(files, snapshot)
     before.show("after", files.address(snapshot.sets["decisions"]))
     return Again(funnel=funnel(after, config.decide), changes=_changes(before))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,7 +14,9 @@ from pydantic import BaseModel
 from pipeline.backends.catalogue import chosen
 from pipeline.environments import ENVIRONMENTS
 from pipeline.flow import STAGE, Stage
+from pipeline.weights.content import content_of
 from pipeline.weights.locate import Weights
+from pipeline.weights.table import weight_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +49,20 @@ def stage_fingerprint(stage: Stage, options: BaseModel, uses: Uses | None = None
 
 
 def _options(options: BaseModel) -> dict[str, Any]:
-    """As JSON, without those that a section names in `WHERE`: where and how fast it works changes no result."""
+    """As JSON, without those that a section names in `WHERE`: where and how fast it works changes no result.
+
+    Of a file that an option names, a model's, the content counts: not where it lies.
+    """
     without: frozenset[str] = getattr(options, "WHERE", frozenset())
     dumped = options.model_dump(mode="json", exclude=set(without))
     for name in dumped:
         below = getattr(options, name)
         if isinstance(below, BaseModel):
             dumped[name] = _options(below)
+        elif isinstance(below, Path):
+            dumped[name] = content_of(below)
+        elif isinstance(below, dict):
+            dumped[name] |= {key: content_of(value) for key, value in below.items() if isinstance(value, Path)}
     return dumped
 
 
@@ -67,8 +77,13 @@ def uses_of(stage: str, config: Any) -> Uses:
         if backend.environment is not None:
             packages |= dict(ENVIRONMENTS[backend.environment].packages)
         weights = Weights(config.weights.own)
-        identities |= {name: weights.identity(name) for name in backend.weights_of(config)}
+        identities |= {name: _identity(weights, name) for name in backend.weights_of(config)}
     return Uses(packages=packages, weights=identities)
+
+
+def _identity(weights: Weights, name: str) -> str:
+    own = weights.own(name)
+    return weight_named(name).digest if own is None else content_of(own)
 
 
 def fingerprints(config: BaseModel) -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.engine.pending import Committed
 from pipeline.engine.plan import Terms, stale_stages, terms_of
+from pipeline.flow import CUT
 from pipeline.stages import crawl
 from pipeline.store.files import Files
 from pipeline.store.media import media_path
@@ -13,13 +14,19 @@ from pipeline.store.relations import Relations, quoted
 
 FETCH = 1000
 """Rows read from the tables at a time."""
+WITHHELD = " (part of it was taken down, and it is fetched no more: from a file on this machine)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A source to be done. `path`: where it lies unchanged on this disk, or in the run; `there`: whether it does."""
+    """A source to be done.
+
+    `path`: where it lies unchanged on this disk, or in the run; `there`: whether it does, or is not needed.
+    `said`: where it was found, for people.
+    """
 
     source_id: str
+    said: str
     path: str
     there: bool
     terms: Terms
@@ -45,11 +52,14 @@ def jobs(relations: Relations, fingerprints: Mapping[str, str]) -> Iterator[Job]
             stale = stale_stages(have, want)
             if not stale:
                 continue
-            path, there = _place(relations.files, source_id, uris, etags)
+            # All else is measured on the clips, which the run has.
+            needed = not stale.isdisjoint(CUT)
+            path, there = _place(relations.files, source_id, uris, etags) if needed else (uris[0], True)
             valid = have is not None and "shots" not in stale
             parts = relations.snapshot.bundles[bundle].parts if valid else {}
             yield Job(
                 source_id=source_id,
+                said=f"{uris[0]}{WITHHELD if source_id in relations.snapshot.removed else ''}",
                 path=path,
                 there=there,
                 terms=want,

@@ -15,8 +15,10 @@ class SyncCorrection(Configuration):
 
 
 class PackConfig(Configuration):
-    """Where shards end. An end depends on the keys alone, so that adding a clip changes only its neighbours."""
+    """Where shards end: after keys whose hashes say so, so that adding a clip changes only its neighbours."""
 
     samples: int = Field(default=1000, ge=1, description="Samples in a shard on average: one key in so many ends one")
-    max_bytes: int = Field(default=512 * 2**20, ge=2**20, description="A shard is closed at this size at the latest")
+    max_bytes: int = Field(
+        default=512 * 2**20, ge=2**20, description="Of a shard in bytes, at most: a larger run of samples is cut"
+    )
     correction: SyncCorrection = SyncCorrection()

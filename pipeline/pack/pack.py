@@ -3,6 +3,7 @@
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +11,15 @@ import pyarrow as pa
 
 from pipeline.pack.config import PackConfig
 from pipeline.pack.manifest import index_table, publish
-from pipeline.pack.sample import KeptRows, build_sample
-from pipeline.pack.shards import Group, runs, write_shards
+from pipeline.pack.sample import KeptRows, build_sample, member_sizes
+from pipeline.pack.shards import Group, pieces, runs, tar_bytes, write_shard
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot
 from schemas.manifest import Manifest, Shard
+
+AT_ONCE = 16
+"""Samples whose sizes are asked for at a time: requests, where the run is on object storage."""
 
 Packed = tuple[list[Shard], list[dict[str, Any]]]
 
@@ -41,14 +45,27 @@ def pack_tasks(relations: Relations, config: PackConfig) -> Iterator[PackTask]:
 
 
 def pack_one(files: Files, snapshot: Snapshot, config: PackConfig, task: PackTask) -> Packed:
-    """Write one run of samples."""
+    """Write one run of samples as one shard, or as several where it is over the size limit."""
     kept = KeptRows(Relations(files, snapshot), task.keys)
+    tier = task.group.tier
+
+    def size(key: str) -> int:
+        return tar_bytes(member_sizes(files, kept, key, tier, config.correction))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        sizes = list(zip(task.keys, pool.map(size, task.keys), strict=True))
+    shards: list[Shard] = []
+    index: list[dict[str, Any]] = []
     scratch = files.scratch()
     try:
-        samples = (build_sample(files, kept, key, task.group.tier, config.correction) for key in task.keys)
-        return write_shards(files, task.group, samples, config, scratch)
+        for keys in pieces(sizes, config.max_bytes):
+            samples = (build_sample(files, kept, key, tier, config.correction) for key in keys)
+            shard, rows = write_shard(files, task.group, samples, scratch)
+            shards.append(shard)
+            index.extend(rows)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    return shards, index
 
 
 def pack(files: Files, snapshot: Snapshot, config: PackConfig) -> tuple[Manifest, pa.Table]:

@@ -13,7 +13,7 @@ from pipeline.pack.correction import frames_to_correct, moved
 from pipeline.stage import Row
 from pipeline.stages.crawl import strictest
 from pipeline.store.files import Files
-from pipeline.store.media import get_media
+from pipeline.store.media import get_media, media_path
 from pipeline.store.relations import Relations
 from pipeline.verdicts.standing import create_standing
 from schemas.sample import SAMPLE_SCHEMA, member_suffixes
@@ -122,30 +122,44 @@ class KeptRows:
 def build_sample(files: Files, kept: KeptRows, key: str, tier: str, correction: SyncCorrection) -> Sample:
     """A kept clip with everything that belongs to it. Members are in the order of `member_suffixes`."""
     clip = kept.row("clips", key)
+    contents = _contents(files, kept, key, tier, correction)
+    read = {suffix: files.read(said) if isinstance(said, str) else said for suffix, said in contents.items()}
+    return Sample(
+        key=key,
+        members=[(f"{key}{suffix}", read[suffix]) for suffix in member_suffixes(tier, len(kept.references(key, tier)))],
+        frames=clip["frames"],
+        height=clip["height"],
+        width=clip["width"],
+        identities=sorted(set(kept.identities(key).values())),
+    )
+
+
+def member_sizes(files: Files, kept: KeptRows, key: str, tier: str, correction: SyncCorrection) -> list[int]:
+    """Bytes of the members that a sample will have, without reading its pictures, video or sound."""
+    contents = _contents(files, kept, key, tier, correction).values()
+    return [files.size(said) if isinstance(said, str) else len(said) for said in contents]
+
+
+def _contents(files: Files, kept: KeptRows, key: str, tier: str, correction: SyncCorrection) -> dict[str, bytes | str]:
+    """Suffix -> a member's bytes, or the file of the run that is put into the shard as it is."""
+    clip = kept.row("clips", key)
     references = kept.references(key, tier)
     identities = kept.identities(key)
     speaker = kept.row("sync", key)["speaker_track"] if tier == "sync" else None
     late = frames_to_correct(kept.row("sync", key), correction) if tier == "sync" else 0
     boxes = json.loads(get_media(files, "faces", kept.row("faces", key)["boxes_sha256"]))
-    contents: dict[str, bytes] = {
-        ".mp4": get_media(files, "clips", clip["media_sha256"]),
+    contents: dict[str, bytes | str] = {
+        ".mp4": media_path("clips", clip["media_sha256"]),
         ".txt": kept.row("captions", key)["text"].encode(),
         ".faces.json": _json(_faces(boxes, identities, speaker)),
         ".json": _json(_record(kept, clip, tier, references, identities, late)),
     }
     if tier == "sync":
-        heard = get_media(files, "audio", clip["audio_sha256"])
-        contents[".flac"] = moved(heard, late) if late else heard
+        heard = media_path("audio", clip["audio_sha256"])
+        contents[".flac"] = moved(files.read(heard), late) if late else heard
     for number, reference in enumerate(references):
-        contents[f".ref{number}.png"] = files.read(reference["file"])
-    return Sample(
-        key=key,
-        members=[(f"{key}{suffix}", contents[suffix]) for suffix in member_suffixes(tier, len(references))],
-        frames=clip["frames"],
-        height=clip["height"],
-        width=clip["width"],
-        identities=sorted(set(identities.values())),
-    )
+        contents[f".ref{number}.png"] = reference["file"]
+    return contents
 
 
 def _faces(boxes: dict[str, Any], identities: dict[int, str], speaker: int | None) -> dict[str, Any]:

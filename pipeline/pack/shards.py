@@ -3,7 +3,7 @@
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,63 +28,81 @@ def runs(keys: Iterable[str], config: PackConfig) -> Iterator[list[str]]:
     run: list[str] = []
     for key in keys:
         run.append(key)
-        if int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % config.samples == 0:
+        if _hash(key) % config.samples == 0:
             yield run
             run = []
     if run:
         yield run
 
 
-def write_shards(
-    files: Files, group: Group, samples: Iterable[Sample], config: PackConfig, scratch: Path
-) -> tuple[list[Shard], list[dict[str, Any]]]:
-    """Write one run of samples as one shard, or as several where the size limit ends them. Returns index rows too."""
-    shards: list[Shard] = []
-    index: list[dict[str, Any]] = []
+def pieces(run: Sequence[tuple[str, int]], limit: int) -> Iterator[list[str]]:
+    """A run's keys cut so that each piece has at most so many bytes, or is one sample.
+
+    What is too large is cut after the key of the smallest hash in it, again and again: where it is cut depends on its
+    own keys, and not on how much came before. So one sample more or less changes the piece that it is in, and those
+    next to it.
+
+    Args:
+        run: (key, bytes) in order.
+        limit: bytes.
+    """
+    if len(run) == 1 or sum(size for _, size in run) <= limit:
+        yield [key for key, _ in run]
+        return
+    end = 1 + min(range(len(run) - 1), key=lambda place: _hash(run[place][0]))
+    yield from pieces(run[:end], limit)
+    yield from pieces(run[end:], limit)
+
+
+def _hash(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+
+
+def tar_bytes(members: Iterable[int]) -> int:
+    """What a sample with members of these sizes takes up in a tar."""
+    block = tarfile.BLOCKSIZE
+    return sum(block + -(-size // block) * block for size in members)
+
+
+def write_shard(
+    files: Files, group: Group, samples: Iterable[Sample], scratch: Path
+) -> tuple[Shard, list[dict[str, Any]]]:
+    """Write these samples as one shard. Returns its index rows too."""
     tar = _Tar(scratch)
     for sample in samples:
-        if tar.samples and tar.size + tar.cost(sample) > config.max_bytes:
-            _close(files, group, tar, shards, index)
-            tar = _Tar(scratch)
         tar.add(sample)
-    _close(files, group, tar, shards, index)
-    return shards, index
-
-
-def _close(files: Files, group: Group, tar: "_Tar", shards: list[Shard], index: list[dict[str, Any]]) -> None:
     tar.close()
     sha256 = tar.sha256()
     url = f"{group.split}-{group.tier}-{sha256[:16]}.tar"
     size = tar.path.stat().st_size
     files.create_from(f"shards/{url}", tar.path)
-    shards.append(
-        Shard.model_validate(
-            {
-                "url": url,
-                "sha256": sha256,
-                "bytes": size,
-                "samples": len(tar.samples),
-                "split": group.split,
-                "tier": group.tier,
-            }
-        )
+    shard = Shard.model_validate(
+        {
+            "url": url,
+            "sha256": sha256,
+            "bytes": size,
+            "samples": len(tar.samples),
+            "split": group.split,
+            "tier": group.tier,
+        }
     )
-    for sample, offset, length in tar.samples:
-        index.append(
-            {
-                "key": sample.key,
-                "shard": url,
-                "offset": offset,
-                "bytes": length,
-                "split": group.split,
-                "tier": group.tier,
-                "references": group.references,
-                "frames": sample.frames,
-                "height": sample.height,
-                "width": sample.width,
-                "identities": sample.identities,
-            }
-        )
+    index = [
+        {
+            "key": sample.key,
+            "shard": url,
+            "offset": offset,
+            "bytes": length,
+            "split": group.split,
+            "tier": group.tier,
+            "references": group.references,
+            "frames": sample.frames,
+            "height": sample.height,
+            "width": sample.width,
+            "identities": sample.identities,
+        }
+        for sample, offset, length in tar.samples
+    ]
+    return shard, index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,15 +123,6 @@ class _Tar:
         self.path = folder / "shard.tar"
         self._tar = tarfile.open(self.path, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 (closed by `close`)
         self.samples: list[tuple[_Placed, int, int]] = []
-
-    @property
-    def size(self) -> int:
-        return self._tar.offset
-
-    @staticmethod
-    def cost(sample: Sample) -> int:
-        block = tarfile.BLOCKSIZE
-        return sum(block + -(-len(data) // block) * block for _, data in sample.members)
 
     def add(self, sample: Sample) -> None:
         start = self._tar.offset

@@ -28,6 +28,9 @@ LOOK_S = 1.0
 TRIES = 5
 """Two that come at the same moment withdraw, and try again after a while that differs."""
 
+_signs: dict[str, float] = {}
+"""Root of a run that this process holds -> when it last gave a sign of life, by this machine's monotonic clock."""
+
 
 @contextmanager
 def claimed(files: Files) -> Iterator[None]:
@@ -35,6 +38,7 @@ def claimed(files: Files) -> Iterator[None]:
     path = f"{FOLDER}/{uuid4().hex}.json"
     for _ in range(TRIES):
         dead = _without_life(files)
+        began = time.monotonic()
         files.create(path, _said(0))
         others = set(_claims(files)) - {path} - dead
         if not others:
@@ -43,6 +47,7 @@ def claimed(files: Files) -> Iterator[None]:
         time.sleep(random.uniform(0, LOOK_S))
     else:
         raise _refusal(files, "another command")
+    _signs[files.root] = began
     for claim in dead:
         files.remove(claim)
     stop = threading.Event()
@@ -53,7 +58,21 @@ def claimed(files: Files) -> Iterator[None]:
     finally:
         stop.set()
         beating.join()
+        del _signs[files.root]
         files.remove(path)
+
+
+def refuse_overdue(files: Files) -> None:
+    """Raises UserError where this process holds the run and gave no sign of life for as long as the dead do.
+
+    Others may have taken the run over by then.
+    """
+    last = _signs.get(files.root)
+    if last is not None and time.monotonic() - last > DEAD_AFTER * BEAT_S:
+        raise UserError(
+            f"{files.root} could not be reached for so long that another command may have taken it over; "
+            "give the same command again"
+        )
 
 
 def _without_life(files: Files) -> set[str]:
@@ -96,8 +115,10 @@ def _beat(files: Files, path: str, stop: threading.Event) -> None:
     beat = 0
     while not stop.wait(BEAT_S):
         beat += 1
+        began = time.monotonic()
         try:
             files.replace(path, _said(beat))
-        except OSError:
-            # A store that does not answer for a moment: the next beat tells.
+        except Exception:  # noqa: BLE001 (every store has errors of its own, and botocore's are not OSErrors)
+            # It does not answer for a moment: the next beat tells; without any, commits are refused.
             continue
+        _signs[files.root] = began

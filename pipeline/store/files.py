@@ -12,6 +12,8 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.store.committed_files import CommittedFiles, committed_in
+from pipeline.store.exclusive import created
 from schemas.errors import UserError
 
 TEMPORARY = ".tmp"
@@ -33,6 +35,7 @@ class Files:
         except (ImportError, ValueError) as error:
             raise UserError(f"{root} cannot be opened: {error}") from error
         self._local = isinstance(self._fs, LocalFileSystem)
+        self._committed = committed_in(self._fs)
 
     def __reduce__(self) -> tuple[type["Files"], tuple[str]]:
         return Files, (self.root,)
@@ -57,11 +60,7 @@ class Files:
         """
         full = f"{self._base}/{path}"
         if not self._local:
-            try:
-                self._fs.pipe_file(full, data, mode="create")
-            except FileExistsError:
-                return False
-            return True
+            return created(lambda: self._fs.pipe_file(full, data, mode="create"))
         target = Path(full)
         if target.exists():
             return False
@@ -103,11 +102,7 @@ class Files:
         if not self._local:
             if self._fs.exists(f"{self._base}/{path}"):
                 return False
-            try:
-                self._fs.put_file(str(source), f"{self._base}/{path}", mode="create")
-            except FileExistsError:
-                return False
-            return True
+            return created(lambda: self._fs.put_file(str(source), f"{self._base}/{path}", mode="create"))
         target = Path(f"{self._base}/{path}")
         if target.exists():
             return False
@@ -162,6 +157,11 @@ class Files:
         file: IO[bytes] = self._fs.open(f"{self._base}/{path}", "rb")
         return file
 
+    def open_committed(self, path: str) -> IO[bytes]:
+        """Like `open`, for what a commit names: it never changes, so that elsewhere small files are kept in memory."""
+        file: IO[bytes] = self.open(path) if self._local else self._committed.open(f"{self._base}/{path}")
+        return file
+
     def exists(self, path: str) -> bool:
         """Whether the file is there, whole."""
         return bool(self._fs.exists(f"{self._base}/{path}"))
@@ -186,9 +186,9 @@ class Files:
             yield f"{folder}/{path[len(base) + 1 :]}"
 
     @property
-    def remote(self) -> fsspec.AbstractFileSystem | None:
-        """The file system, where it is not this disk."""
-        return None if self._local else self._fs
+    def remote(self) -> CommittedFiles | None:
+        """The file system of committed tables, where it is not this disk."""
+        return None if self._local else self._committed
 
     def address(self, path: str) -> str:
         """The file's whole address: its path on this disk, or a URL of `remote`."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from pipeline.store.claims import refuse_overdue
 from pipeline.store.files import Files
 from schemas.errors import UserError
 
@@ -81,12 +82,19 @@ def snapshot_path(number: int) -> str:
     return f"snapshots/{number:08d}.json"
 
 
+def newest_number(files: Files) -> int:
+    """The number of the newest commit; 0 where there is none."""
+    return max(
+        (int(name.removesuffix(".json")) for name in files.names("snapshots") if name.endswith(".json")), default=0
+    )
+
+
 def latest(files: Files) -> Snapshot:
     """The newest commit; an empty snapshot 0 where there is none."""
-    names = [name for name in files.names("snapshots") if name.endswith(".json")]
-    if not names:
+    number = newest_number(files)
+    if not number:
         return Snapshot()
-    raw = json.loads(files.read(f"snapshots/{names[-1]}"))
+    raw = json.loads(files.read(snapshot_path(number)))
     if raw.pop("format", None) != FORMAT:
         raise UserError(f"{files.root} was written by another version of humo, whose runs this one cannot read")
     return Snapshot(**{**raw, "bundles": {name: Bundle(**bundle) for name, bundle in raw["bundles"].items()}})
@@ -101,6 +109,19 @@ def commit(files: Files, base: Snapshot, new: Snapshot) -> Snapshot:
         return base
     number = base.number + 1
     body = {"format": FORMAT, **asdict(replace(new, number=number))}
-    if not files.create(snapshot_path(number), json.dumps(body, sort_keys=True).encode()):
-        raise UserError(f"another command wrote to {files.root} meanwhile; give the same command again")
+    refuse_overdue(files)
+    # Older numbers may have been deleted since, and could be created again.
+    if newest_number(files) != base.number:
+        raise _too_late(files)
+    path, said = snapshot_path(number), json.dumps(body, sort_keys=True).encode()
+    # Of a request whose answer was lost the store says that the file is there: it may be this very commit.
+    if not files.create(path, said) and files.read(path) != said:
+        raise _too_late(files)
+    if newest_number(files) != number:
+        # Others came between the look and the creation: nobody reads this one.
+        raise _too_late(files)
     return replace(new, number=number)
+
+
+def _too_late(files: Files) -> UserError:
+    return UserError(f"another command wrote to {files.root} meanwhile; give the same command again")

@@ -15,7 +15,7 @@ from schemas.errors import UserError
 
 CACHE = "HUMO_CACHE"
 RECORD = ".humo.json"
-"""In a weight's folder: what was found of each file when it was last read whole."""
+"""In a weight's folder, and for the user's own files in the cache's: what was found of each when it was last read."""
 BLOCK = 1 << 22
 
 State = Literal["present", "incomplete", "wrong", "missing"]
@@ -53,9 +53,9 @@ class Weights:
             raise UserError(f"the weight {name} is {state}{f' ({why})' if why else ''}: humo fetch {name}")
         return Found(folder=cache_folder() / name, version=version_of(weight))
 
-    def identity(self, name: str) -> str:
-        """What a stage's fingerprint holds of a weight, whether it is there or not."""
-        return f"own {self._own[name]}" if name in self._own else weight_named(name).digest
+    def own(self, name: str) -> Path | None:
+        """The user's folder of a weight, where one is named."""
+        return self._own.get(name)
 
 
 def version_of(weight: Weight) -> str:
@@ -94,15 +94,18 @@ def expected(file: WeightFile) -> list[tuple[str, str | None]]:
 
 def checked(folder: Path, path: str) -> str:
     """SHA-256 of a file of a weight; read again only where its size or time changed since it was last read."""
-    target = folder / path
+    return checked_at(folder / path, record_in=folder, name=path)
+
+
+def checked_at(target: Path, *, record_in: Path, name: str) -> str:
+    """SHA-256 of a file, remembered under this name in a folder's record."""
     stat = target.stat()
-    record = _record(folder)
-    known = record.get(path, {})
+    known = _record(record_in).get(name, {})
     seen = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    if known.get("sha256") and all(known.get(name) == value for name, value in seen.items()):
+    if known.get("sha256") and all(known.get(mark) == value for mark, value in seen.items()):
         return str(known["sha256"])
     sha256 = digest_of(target)
-    _note(folder, path, {**known, **seen, "sha256": sha256})
+    _note(record_in, name, {**known, **seen, "sha256": sha256})
     return sha256
 
 
@@ -133,6 +136,7 @@ def _note(folder: Path, path: str, known: dict[str, str | int]) -> None:
     record = {**_record(folder), path: known}
     whole = folder / f"{RECORD}.{os.getpid()}"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         whole.write_text(json.dumps(record, indent=1, sort_keys=True))
         whole.replace(folder / RECORD)
     except OSError:

@@ -1,6 +1,6 @@
 """The passes called one after another in this process, without Ray: the same stages, commits and sets."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -33,7 +33,7 @@ def no_ray(_config: CurateConfig, _address: str | None) -> Iterator[None]:
     yield
 
 
-def curate_directly(run: Path | str, inputs: list[Path], config: CurateConfig) -> Outcome:
+def curate_directly(run: Path | str, inputs: Sequence[Path | str], config: CurateConfig) -> Outcome:
     """`humo curate` in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ray_run, "run_passes", direct_passes)

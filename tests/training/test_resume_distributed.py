@@ -105,6 +105,16 @@ def test_two_processes_export_the_whole_average(undisturbed: Path) -> None:
         assert torch.equal(parameter, last[f"weights.{name}"]), name
 
 
+def test_validation_changes_nothing(shards: Path, tmp_path: Path, settings: list[str], undisturbed: Path) -> None:
+    # After steps 8 and 12: the end of a stage, and one after which a checkpoint is written.
+    out = tmp_path / "out"
+    run_ranks(2, go, load_config("mini", [*settings, "validation.every=4"]), shards, out, False)
+    for step in (12, LAST):
+        ours, theirs = stored(undisturbed, step), stored(out, step)
+        assert ours.keys() == theirs.keys()
+        assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
 def test_a_mistake_is_everyones(tmp_path: Path, settings: list[str], shards: Path) -> None:
     run_ranks(2, expect_mistake, load_config("mini", settings), shards, tmp_path)
     assert sorted(file.read_text() for file in tmp_path.glob("*.txt")) == ["nothing to resume"] * 2

@@ -111,6 +111,9 @@ def test_a_resumed_run_ends_as_the_undisturbed_one(
 def test_resuming_a_finished_run_trains_no_more(shards: Path, tmp_path: Path, small_config: Config) -> None:
     out = tmp_path / "out"
     config = small_config(*(f"stages.{name}.steps=1" for name in ("start", "subject", "sync")))
+    # One that died while it wrote down what it begins with is no run yet.
+    (out / "data").mkdir(parents=True)
+    (out / ".partial-run.json").write_text("{")
     train(config, data=str(shards), out=out, resume=False)
     before = (out / "log.jsonl").read_text()
     train(config, data=str(shards), out=out, resume=True)
@@ -146,7 +149,15 @@ def test_changes_that_are_accepted_count_from_there_on(shards: Path, tmp_path: P
     other = write_shards(tmp_path / "data", [Sample(key=f"k{n}", person=("ann", "bob")[n % 2]) for n in range(8)])
     with pytest.raises(UserError, match="of its 13 samples 0 are among the 8 there"):
         train(begun, data=str(other), out=out, resume=True)
+    before = (out / "run.json").read_bytes()
+    fewer = small_config(*(f"stages.{name}.steps=1" for name in ("start", "subject", "sync")))
+    with pytest.raises(UserError, match="6 steps are done, and the configuration ends after 3"):
+        train(fewer, data=str(shards), out=out, resume=True, accept_changes=True)
     (out / "checkpoints" / "step-00000006").rename(tmp_path / "aside")
+    more = small_config(*few, "stages.sync.trains=[self_attention, audio, mask_predictor, other]")
+    with pytest.raises(UserError, match=r"step-00000005 does not fit .* missing keys: ema\."):
+        train(more, data=str(other), out=out, resume=True, accept_changes=True)
+    assert (out / "run.json").read_bytes() == before, "what could not be gone on with has changed the run"
     assert train(longer, data=str(other), out=out, resume=True, accept_changes=True).steps == 8
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 1, 2, 3, 4, 5, 5, 6, 7]

@@ -17,7 +17,7 @@ from pipeline.engine.sets import pack_into
 from pipeline.pack.config import PackConfig
 from pipeline.pack.manifest import newest_manifest
 from pipeline.pack.pack import pack
-from pipeline.pack.shards import runs
+from pipeline.pack.shards import pieces, runs
 from pipeline.store.files import Files
 from pipeline.store.snapshots import commit, latest
 from pipeline.verify import load_manifest, verify
@@ -115,11 +115,38 @@ def test_runs_end_by_hash_alone() -> None:
     assert len([run for run in without if run not in found]) <= 2
 
 
+@pytest.mark.parametrize("changed", range(0, 900, 100))
+def test_a_size_limit_that_is_hit_moves_only_the_ends_nearby(changed: int) -> None:
+    run = [(f"{n:016x}_0_1", 1000 + 37 * n % 900) for n in range(900)]
+    limit = 100_000
+    whole = list(pieces(run, limit))
+    assert [key for piece in whole for key in piece] == [key for key, _ in run]
+    size = dict(run)
+    assert all(sum(size[key] for key in piece) <= limit for piece in whole)
+    assert len(whole) > sum(size.values()) / limit
+    fewer = list(pieces(run[:changed] + run[changed + 1 :], limit))
+    assert len([piece for piece in fewer if piece not in whole]) <= 2
+    assert len([piece for piece in whole if piece not in fewer]) <= 2
+
+
+def test_one_sample_over_the_size_limit_is_a_shard() -> None:
+    assert list(pieces([("a", 5), ("b", 500), ("c", 5)], 100)) == [["a"], ["b"], ["c"]]
+
+
 def test_the_size_limit_ends_a_shard(tmp_path: Path) -> None:
     config = CurateConfig(pack=PackConfig(max_bytes=2**20))
     _, manifest = packed(tmp_path, [FakeClip(source=1, start_s=n) for n in range(140)], config)
     assert len(manifest.shards) > 1
     assert all(shard.bytes <= 2**20 + tarfile.RECORDSIZE for shard in manifest.shards)
+    index = pq.read_table(tmp_path / "shards" / "index.parquet").to_pylist()
+    sizes = sorted((row["key"], row["bytes"]) for row in index)
+    assert sum(size for _, size in sizes) > 2**20
+    wanted = [piece for run in runs([key for key, _ in sizes], config.pack) for piece in _pieces(run, dict(sizes))]
+    assert sorted(shard.samples for shard in manifest.shards) == sorted(map(len, wanted))
+
+
+def _pieces(run: list[str], sizes: dict[str, int]) -> list[list[str]]:
+    return list(pieces([(key, sizes[key]) for key in run], 2**20))
 
 
 def test_packing_again_makes_no_new_manifest(tmp_path: Path) -> None:

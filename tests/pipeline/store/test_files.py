@@ -1,5 +1,6 @@
 """Files are written whole and once; a kill leaves the old state or the new one."""
 
+import json
 import os
 import signal
 import stat
@@ -7,12 +8,13 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from pipeline.store.files import Files
-from pipeline.store.snapshots import Bundle, Snapshot, commit, latest
+from pipeline.store.snapshots import FORMAT, Bundle, Snapshot, commit, latest, snapshot_path
 from pipeline.store.writer import writing
 from schemas.errors import UserError
 
@@ -87,6 +89,39 @@ def test_two_commits_on_one_base_do_not_both_count(tmp_path: Path) -> None:
             commit(files, base, bundled(base, "p2"))
         assert latest(files) == first
         assert latest(files).paths() == {"p1"}
+
+
+def test_a_number_that_was_deleted_meanwhile_is_not_committed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = Files(str(tmp_path))
+    old = commit(files, Snapshot(), bundled(Snapshot(), "p1"))
+
+    def others_write_and_clean_up() -> None:
+        now = commit(files, old, bundled(old, "p2"))
+        commit(files, now, bundled(now, "p3"))
+        files.remove(snapshot_path(1))
+        files.remove(snapshot_path(2))
+
+    others_write_and_clean_up()
+    with pytest.raises(UserError, match="another command wrote"):
+        commit(files, old, bundled(old, "mine"))
+    assert latest(files).paths() == {"p1", "p2", "p3"}
+    # The same between the look and the creation.
+    for number in (2, 3):
+        files.remove(snapshot_path(number))
+    files.create(snapshot_path(1), json.dumps({"format": FORMAT, **asdict(old)}).encode())
+    create = files.create
+
+    def create_late(path: str, data: bytes) -> bool:
+        monkeypatch.undo()
+        others_write_and_clean_up()
+        return create(path, data)
+
+    monkeypatch.setattr(files, "create", create_late)
+    with pytest.raises(UserError, match="another command wrote"):
+        commit(files, old, bundled(old, "mine"))
+    assert latest(files).paths() == {"p1", "p2", "p3"}
 
 
 def test_a_commit_without_change_is_none(tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from pipeline.store import claims
 from pipeline.store.files import Files
+from pipeline.store.snapshots import Bundle, Snapshot, commit
 from pipeline.store.writer import writing
 from schemas.errors import UserError
 
@@ -80,3 +83,41 @@ def test_of_many_that_come_at_once_never_two_write(elsewhere: Files) -> None:
     assert most == 1
     assert any(wrote)
     assert elsewhere.names(claims.FOLDER) == []
+
+
+def test_a_store_that_cannot_be_reached_for_a_moment_ends_no_claim(
+    elsewhere: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, calls = elsewhere.replace, 0
+
+    def failing_at_first(path: str, data: bytes) -> None:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            raise EndpointConnectionError(endpoint_url="https://s3.example")
+        replace(path, data)
+
+    monkeypatch.setattr(elsewhere, "replace", failing_at_first)
+    with writing(elsewhere):
+        time.sleep((claims.DEAD_AFTER + 1) * claims.BEAT_S)
+        with pytest.raises(UserError, match="another command is writing"), writing(Files(elsewhere.root)):
+            pass
+        commit(elsewhere, Snapshot(), some_rows())
+
+
+def test_nothing_is_committed_after_a_silence_in_which_others_may_have_come(
+    elsewhere: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="https://s3.example")
+
+    with writing(elsewhere):
+        monkeypatch.setattr(elsewhere, "replace", failing)
+        time.sleep((claims.DEAD_AFTER + 1) * claims.BEAT_S)
+        with pytest.raises(UserError, match="could not be reached for so long"):
+            commit(elsewhere, Snapshot(), some_rows())
+    commit(elsewhere, Snapshot(), some_rows())
+
+
+def some_rows() -> Snapshot:
+    return Snapshot().with_bundle("b", Bundle(parts={"clips": "p"}, keys=1, rows=1), {})
