@@ -163,7 +163,7 @@ class Session:
         self._take([row for row in new.values() if row])
 
     def _open(self, snapshot: Snapshot) -> None:
-        before = self._opened.relations if hasattr(self, "_opened") else None
+        before = self._opened.snapshot if hasattr(self, "_opened") else None
         relations = Relations(self.files, snapshot)
         folder = Path(self._folder.name)
         create_gallery(relations, _tables(folder, snapshot))
@@ -181,9 +181,9 @@ class Session:
         for row in found:
             self._index(row)
         if before is not None:
-            # Of what was taken down nothing may be left, here neither.
-            before.connection.close()
-            _tables(folder, before.snapshot).unlink()
+            # Of what was taken down nothing may be left, here neither. Queries that are under way end: the connection
+            # goes with the last of them, and the file's bytes with it.
+            _tables(folder, before).unlink()
 
     def _described(self, relations: Relations, heard: frozenset[str]) -> Opened:
         state = _state(self.files, relations.snapshot)
