@@ -26,8 +26,8 @@ _LONG = {"embedding", "caption_embedding", "mouth", "signature"}
 
 
 def trace(relations: Relations, key: str) -> dict[str, Any]:
-    """Table -> row or rows. Raises UserError for a key that the run does not hold."""
-    story = story_of(relations, key)
+    """Table -> rows. Raises UserError for a key that the run does not hold."""
+    story = shortened(story_of(relations, key))
     every = all_verdicts(relations.files, relations.snapshot)
     undone = {(row["undoes"], row["reviewer"]) for row in every if row["kind"] == "undo"}
     said = sorted((row for row in every if row["clip_id"] == key), key=lambda row: (row["at_us"], row["id"]))
@@ -37,7 +37,7 @@ def trace(relations: Relations, key: str) -> dict[str, Any]:
 
 
 def story_of(relations: Relations, key: str) -> dict[str, Any]:
-    """Like `trace`, but for what people said."""
+    """Like `trace`, but with whole values, and without what people said."""
     if not KEY_PATTERN.match(key):
         raise UserError(f"{key!r} is no sample key; keys look like <source>_<start_us>_<end_us>")
     clip = _rows(relations, "clips", "id", key)
@@ -78,11 +78,18 @@ def verdicts_of(
     ]
 
 
+def shortened(story: dict[str, Any]) -> dict[str, Any]:
+    """Without what is unknown, and with a word for each list of numbers that tells a reader nothing."""
+    return {
+        table: [{name: _short(name, value) for name, value in row.items() if value is not None} for row in rows]
+        for table, rows in story.items()
+    }
+
+
 def _rows(relations: Relations, table: str, column: str, value: str) -> list[dict[str, Any]]:
     cursor = relations.connection.execute(f'SELECT * FROM "{table}" WHERE "{column}" = ? ORDER BY id', [value])
     names = [description[0] for description in cursor.description]
-    rows = (dict(zip(names, values, strict=True)) for values in cursor.fetchall())
-    return [{name: _short(name, value) for name, value in row.items() if value is not None} for row in rows]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _short(name: str, value: Any) -> Any:

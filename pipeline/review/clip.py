@@ -12,7 +12,7 @@ from pipeline.review.gallery import Wanted, neighbour_query
 from pipeline.review.judged import judged
 from pipeline.review.session import Session
 from pipeline.store.media import get_media, media_path
-from pipeline.trace import story_of, verdicts_of
+from pipeline.trace import shortened, story_of, verdicts_of
 from schemas.sample import FPS, SAMPLE_RATE
 from schemas.tables import CLIP_TABLES
 
@@ -37,12 +37,14 @@ def clip_facts(session: Session, key: str, wanted: Wanted) -> dict[str, Any] | N
     if not rows:
         return None
     clip = rows[0]
-    tables = {table: _row(session, table, key) for table in CLIP_TABLES}
-    decision, standing = _row(session, "decisions", key), _row(session, "standing", key)
-    corrected = (standing or {}).get("caption")
     opened = session.opened
+    whole = story_of(session.relations, key)
     said = verdicts_of(clip, session.said_of(key), undone=session.undone(), heard=opened.heard)
-    story = {**story_of(session.relations, key), "verdicts": said}
+    story = {**shortened(whole), "verdicts": said}
+    tables = {table: next(iter(whole[table]), None) for table in CLIP_TABLES}
+    decision = next(iter(whole["decisions"]), None)
+    standing = next(iter(session.query("SELECT caption FROM standing WHERE id = ?", [key])), {"caption": None})
+    corrected = standing["caption"]
     boxes = (tables["faces"] or {}).get("boxes_sha256")
     facts = {
         "clip": clip,
@@ -61,8 +63,9 @@ def clip_facts(session: Session, key: str, wanted: Wanted) -> dict[str, Any] | N
         "references": _references(session, key, decision, tables["references"]),
         "people": session.query(
             """SELECT i.id AS track, i.track AS number, i.identity, t.reference_sha256 AS picture FROM identities AS i
-               LEFT JOIN tracks AS t ON t.id = i.id WHERE i.clip_id = ? ORDER BY i.track""",
-            [key],
+               LEFT JOIN tracks AS t ON t.id = i.id AND t.clip_id = $key
+               WHERE i.clip_id = $key ORDER BY i.track""",
+            {"key": key},
         ),
         "verdicts": [row for row in said if row["stands"] == "yes"],
         "story": {table: json.dumps(rows, indent=1, default=str, ensure_ascii=False) for table, rows in story.items()},
@@ -72,10 +75,6 @@ def clip_facts(session: Session, key: str, wanted: Wanted) -> dict[str, Any] | N
         },
     }
     return facts
-
-
-def _row(session: Session, table: str, key: str) -> dict[str, Any] | None:
-    return next(iter(session.query(f'SELECT * FROM "{table}" WHERE id = ?', [key])), None)
 
 
 def _wave(session: Session, clip: dict[str, Any], tables: dict[str, dict[str, Any] | None]) -> Wave | None:
@@ -140,9 +139,10 @@ def _references(
         """SELECT c.id, c.track, c.rank, c.similarity, c.differs, c.difference, c.file, c.reference_clip_id,
                   t.reference_sha256 AS own, parse_filename(other.uri) AS name, other.start_us,
                   (c.clip_id, c.file) IN (SELECT clip_id, file FROM bad_references) AS bad
-           FROM candidates AS c LEFT JOIN tracks AS t ON t.id = c.clip_id || '_t' || c.track
-           LEFT JOIN gallery AS other ON other.id = c.reference_clip_id WHERE c.clip_id = ? ORDER BY c.track, c.rank""",
-        [key],
+           FROM candidates AS c LEFT JOIN tracks AS t ON t.id = c.clip_id || '_t' || c.track AND t.clip_id = $key
+           LEFT JOIN gallery AS other ON other.id = c.reference_clip_id WHERE c.clip_id = $key
+           ORDER BY c.track, c.rank""",
+        {"key": key},
     )
     for one in found:
         one["chosen"] = one["id"] in chosen

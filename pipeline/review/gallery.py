@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from pipeline.report.clips import place_clips
-from pipeline.report.measurements import measurements
+from pipeline.report.measurements import Measurement, measurements
 from pipeline.store.relations import Relations, quoted
 from schemas.tables import CLIP_TABLES
 
@@ -118,6 +118,11 @@ def create_gallery(relations: Relations, path: Path) -> None:
     execute("DETACH pages")
     execute(f"ATTACH {quoted(str(path))} AS pages (READ_ONLY)")
     execute("CREATE OR REPLACE VIEW gallery AS SELECT * FROM pages.gallery")
+
+
+def values_of(one: Measurement) -> str:
+    """As `pipeline.report.measurements.values_of`: a tenth of the time, from the table that is there."""
+    return f"""(SELECT "{one.column}"::DOUBLE AS value, kind IN ('sync', 'subject') AS kept FROM gallery)"""
 
 
 def condition(wanted: Wanted) -> tuple[str, dict[str, Any]]:

@@ -81,7 +81,7 @@ class Pages:
     def people(self, page: int) -> str:
         """Identities with their tracks, to be merged and split."""
         relations = self._session.relations
-        with_faces = people(relations, limit=PEOPLE, offset=(page - 1) * PEOPLE, faces=200)
+        with_faces = people(relations, limit=PEOPLE, offset=(page - 1) * PEOPLE, faces=200, references=False)
         edits = [row for row in self._standing() if row["kind"] in ("merge", "split")]
         pages = max(1, -(-count_people(relations) // PEOPLE))
         return self._render("people.html", people=with_faces, page=page, pages=pages, edits=edits)

@@ -14,7 +14,7 @@ from pipeline.decide.licences import create_uses
 from pipeline.engine.run_file import resolve
 from pipeline.report.measurements import Histogram, histograms
 from pipeline.report.write import Overview, overview_of_run
-from pipeline.review.gallery import create_gallery
+from pipeline.review.gallery import create_gallery, values_of
 from pipeline.review.run_id import run_id
 from pipeline.store.bundles import write_rows
 from pipeline.store.files import Files
@@ -163,7 +163,7 @@ class Session:
         self._take([row for row in new.values() if row])
 
     def _open(self, snapshot: Snapshot) -> None:
-        before = self._opened.relations if hasattr(self, "_opened") else None
+        before = self._opened.snapshot if hasattr(self, "_opened") else None
         relations = Relations(self.files, snapshot)
         folder = Path(self._folder.name)
         create_gallery(relations, _tables(folder, snapshot))
@@ -181,9 +181,9 @@ class Session:
         for row in found:
             self._index(row)
         if before is not None:
-            # Of what was taken down nothing may be left, here neither.
-            before.connection.close()
-            _tables(folder, before.snapshot).unlink()
+            # Of what was taken down nothing may be left, here neither. Queries that are under way end: the connection
+            # goes with the last of them, and the file's bytes with it.
+            _tables(folder, before).unlink()
 
     def _described(self, relations: Relations, heard: frozenset[str]) -> Opened:
         state = _state(self.files, relations.snapshot)
@@ -195,7 +195,7 @@ class Session:
             relations=relations,
             heard=heard,
             overview=overview_of_run(relations, config.decide),
-            histograms=histograms(relations, config.decide),
+            histograms=histograms(relations, config.decide, values=values_of),
         )
 
     def _index(self, row: Row) -> None:

@@ -36,14 +36,14 @@ function draw() {
       context.setLineDash(face.interpolated ? [line * 4, line * 3] : []);
       context.strokeRect(x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height);
     }
-    context.font = `${Math.max(12, height / 24)}px sans-serif`;
-    context.fillStyle = speaks ? "#7fd6a4" : "#fff";
-    context.strokeStyle = "#000";
-    context.setLineDash([]);
-    context.lineWidth = line;
     const name = `face ${face.track}${speaks ? ", speaks" : ""}`;
-    context.strokeText(name, x0 * width, Math.max(14, y0 * height - 4));
-    context.fillText(name, x0 * width, Math.max(14, y0 * height - 4));
+    const size = Math.max(12, height / 24);
+    const [left, foot] = [x0 * width, Math.max(size * 1.3, y0 * height - line)];
+    context.font = `${size}px sans-serif`;
+    context.fillStyle = "#000";
+    context.fillRect(left, foot - size * 1.3, context.measureText(name).width + size / 2, size * 1.3);
+    context.fillStyle = speaks ? "#7fd6a4" : "#fff";
+    context.fillText(name, left + size / 4, foot - size * 0.3);
   }
 }
 

@@ -15,8 +15,9 @@ function tick(faces) {
   const all = Object.values(faces);
   for (const box of boxes) box.checked = box.dataset.track in faces;
   const elsewhere = all.length - boxes.filter((box) => box.checked).length;
+  const people = new Set(all.map((one) => one.person)).size;
   said.textContent = all.length
-    ? `${all.length} faces of ${new Set(all.map((one) => one.person)).size} people`
+    ? `${all.length} ${all.length === 1 ? "face" : "faces"} of ${people} ${people === 1 ? "person" : "people"}`
       + (elsewhere ? `, ${elsewhere} of them on other pages` : "")
     : "";
 }

@@ -43,6 +43,10 @@ function table(heads, rows) {
   return made;
 }
 
+function count(number, noun) {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 function length(hours) {
   const seconds = hours * 3600;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
@@ -59,7 +63,7 @@ function show(found) {
   ]));
   element("h3", found.changes.length ? "What changes" : "Nothing changes.", parts);
   for (const change of found.changes) {
-    element("p", `${WORDS[change.before] || change.before} → ${WORDS[change.after]}: ${change.clips} clips, ${length(change.hours)}`, parts);
+    element("p", `${WORDS[change.before] || change.before} → ${WORDS[change.after]}: ${count(change.clips, "clip")}, ${length(change.hours)}`, parts);
     const list = element("ul", "", parts);
     list.className = "examples";
     for (const key of change.examples.slice(0, 5)) {
@@ -73,7 +77,7 @@ function show(found) {
   ])));
   answer.replaceChildren(parts);
   const changed = found.changes.reduce((sum, change) => sum + change.clips, 0);
-  brief.textContent = `kept: ${kept.sync} sync, ${kept.subject} subject alone; ${changed} clips change`;
+  brief.textContent = `kept: ${kept.sync} sync, ${kept.subject} subject alone; ${count(changed, "clip")} ${changed === 1 ? "changes" : "change"}`;
 }
 
 async function ask() {
@@ -92,7 +96,7 @@ async function ask() {
     const found = await post("/what-if", request);
     if (number !== asked) return;
     show(found);
-    state.textContent = `${Object.keys(values).length} thresholds moved. These are the numbers of humo decide --dry-run.`;
+    state.textContent = `${count(Object.keys(values).length, "threshold")} moved. These are the numbers of humo decide --dry-run.`;
   } catch (error) {
     if (number === asked) state.textContent = error.message;
   } finally {

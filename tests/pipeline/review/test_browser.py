@@ -121,11 +121,11 @@ def test_a_moved_threshold_shows_the_numbers_of_a_dry_run(page: Page, server: Se
     slider.locator("input[type=range]").focus()
     page.keyboard.press("Home")
     slider.locator("input[type=number]").fill("0.62")
-    until(lambda: page.locator("#state").inner_text().startswith("1 thresholds moved"))
+    until(lambda: page.locator("#state").inner_text().startswith("1 threshold moved"))
     slider.locator("input[type=number]").fill("")
     until(lambda: page.locator("#state").inner_text() == "A field holds no number.")
     slider.locator("input[type=number]").fill("0.62")
-    until(lambda: page.locator("#state").inner_text().startswith("1 thresholds moved"))
+    until(lambda: page.locator("#state").inner_text().startswith("1 threshold moved"))
     with page.expect_download() as download:
         page.locator("#save").click()
     assert "- quality.sharpness >= 0.62\n" in download.value.path().read_text()

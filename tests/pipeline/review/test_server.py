@@ -6,7 +6,6 @@ import io
 import json
 import math
 import re
-import time
 import urllib.parse
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -18,14 +17,12 @@ import soundfile
 
 from pipeline.config import CurateConfig
 from pipeline.engine.decide_again import decide_again
-from pipeline.review.session import LOOK_EVERY_S
 from pipeline.store.files import Files
 from pipeline.store.media import media_path, put_media
 from pipeline.store.snapshots import latest
 from pipeline.verdicts.fold import all_verdicts
 from tests.pipeline.report.report_run import (
     BLURRED,
-    COPY,
     HOSTILE_CAPTION,
     HOSTILE_ERROR,
     HOSTILE_KEY,
@@ -210,26 +207,6 @@ def test_what_if_gives_the_numbers_of_a_dry_run_and_a_configuration(server: Serv
         assert server.ask(f"/clips?measure=quality.luma&low={number}").status == 400
 
 
-def test_sliders_of_rules_that_are_not_in_force_any_more_are_refused(tmp_path: Path) -> None:
-    write_run(tmp_path)
-    files = Files(str(tmp_path))
-    with served(tmp_path) as server:
-        state = server.ask("/what-if").text.split('data-state="')[1].split('"')[0]
-        fewer = CurateConfig(decide=RULES.model_copy(update={"subject": RULES.subject[1:]}))
-        before = files.read("run.json")
-        decide_again(files, latest(files), fewer, dry_run=False)
-        after = files.read("run.json")
-        # As a look between the commit and the thresholds of a decision sees it.
-        files.replace("run.json", before)
-        time.sleep(LOOK_EVERY_S * 1.1)
-        assert "quality.sharpness &gt;= 0.2" in server.ask("/what-if").text
-        files.replace("run.json", after)
-        time.sleep(LOOK_EVERY_S * 1.1)
-        assert what_if(server, {"subject.0.0": 0.5}, state=state).status == 409
-        assert "quality.sharpness &gt;= 0.2" not in server.ask("/what-if").text
-        assert json.loads(what_if(server, {"subject.0.0": 0.5}).body)["section"]["subject"][0] == "quality.luma <= 0.5"
-
-
 def test_an_audit_draws_and_estimates(server: Served, run: Path) -> None:
     files = Files(str(run))
     wanted = {"id": "a" * 32, "run": server.run, "reviewer": "Ann", "population": "kept", "half_width": 0.02}
@@ -306,34 +283,6 @@ def test_only_two_people_disagree_and_only_while_both_stand_by_it(server: Served
     say(server, "undo", id="6" * 32, reviewer="Bob", undoes=f"{3:032x}")
     say(server, "undo", id="7" * 32, reviewer="Bob", undoes=f"{2:032x}")
     assert not disputed()
-
-
-def test_a_clip_shows_what_its_decision_says_of_every_rule(tmp_path: Path) -> None:
-    write_run(tmp_path)
-    files = Files(str(tmp_path))
-    with served(tmp_path) as server:
-        duplicate = server.ask(f"/clips/{COPY.key}").text
-        assert rule_of(duplicate, "duplicates: a better copy is kept") == "failed"
-        assert rule_of(server.ask(f"/clips/{KEPT.key}").text, "duplicates: a better copy is kept") == "passed"
-        assert rule_of(server.ask(f"/clips/{BLURRED.key}").text, "duplicates: a better copy is kept") == "not-judged"
-        assert rule_of(server.ask(f"/clips/{UNLIT.key}").text, "quality.luma &lt;= 0.9") == "unknown"
-        say(server, "fix_caption", caption="a lamp in a room, and nobody speaks", **on(files, KEPT.key))
-        say(server, "reject", note="dull", **on(files, KEPT.key))
-        page = server.ask(f"/clips/{KEPT.key}").text
-        assert '"in_decisions": false' in html.unescape(page)
-        assert re.search(r"<textarea[^>]*>a lamp in a room, and nobody speaks</textarea>", page)
-        assert rule_of(page, "review: nobody rejects it") is None
-        decide_again(files, latest(files), CurateConfig(decide=RULES), dry_run=False)
-        time.sleep(LOOK_EVERY_S * 1.1)
-        page = server.ask(f"/clips/{KEPT.key}").text
-        assert '"in_decisions": true' in html.unescape(page)
-        assert rule_of(page, "review: nobody rejects it") == "failed"
-
-
-def rule_of(page: str, rule: str) -> str | None:
-    """The mark that stands beside a rule; None where the rule is not shown."""
-    found = re.search(rf"<code>{re.escape(rule)}</code></th>.*?<span class=\"mark ([a-z-]+)", page)
-    return found and found[1]
 
 
 def test_the_neighbours_of_a_clip_are_those_of_the_list_it_was_opened_from(server: Served) -> None:

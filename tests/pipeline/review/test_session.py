@@ -1,6 +1,8 @@
 """A run under review: what is shown follows what is said and decided, and nothing stays of what went."""
 
+import html
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,15 +10,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.config import CurateConfig
+from pipeline.engine.decide_again import decide_again
 from pipeline.engine.takedown import take_down
 from pipeline.review.gallery import Wanted
 from pipeline.review.pages import Pages
+from pipeline.review.requests import Outdated
 from pipeline.review.session import Session
+from pipeline.review.what_if import Moved, moved
 from pipeline.store.files import Files
-from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
 from pipeline.verdicts.standing import create_standing
 from pipeline.verdicts.verdict import OF_CLIPS, Verdict
+from tests.pipeline.report import report_run
+from tests.pipeline.synthetic_run import FakeClip
 from tests.pipeline.verdicts.verdict_run import BLURRED, CONFIG, GOOD, OTHER, decide_now, media_of, say, write_run
 
 PICTURE = f"media/references/00/{'0' * 64}.png"
@@ -90,15 +97,62 @@ def test_what_stands_after_each_verdict_is_what_stands_of_all(
 
 
 def test_a_decision_is_followed_with_its_thresholds(session: Session) -> None:
-    state = session.opened.state
-    say(session.files, "reject", GOOD)
+    before = Moved(values={"subject.0.0": 0.1}, state=session.opened.state)
+    assert moved(session.opened, before)["subject"][0] == "quality.sharpness >= 0.1"
+    said = say(session.files, "reject", GOOD)
     decide_now(session.files)
     session.refresh()
-    assert session.opened.state != state
-    heard = Relations(session.files, latest(session.files)).connection.execute("SELECT id FROM verdicts").fetchall()
-    assert session.opened.heard == {id_ for (id_,) in heard}
+    assert session.opened.heard == {said}
+    with pytest.raises(Outdated, match="load the page again"):
+        moved(session.opened, before)
+    # As a look between the commit and the thresholds of a decision sees it, and the one after that.
+    between = session.opened
     run = session.files.read("run.json")
     session.files.replace("run.json", run.replace(b'"quality.sharpness >= 0.2"', b'"quality.sharpness >= 0.3"'))
     session.refresh()
+    assert between.config.decide.subject[0] == "quality.sharpness >= 0.2"
     assert session.opened.config.decide.subject[0] == "quality.sharpness >= 0.3"
     assert any("0.3" in line.rule for one in session.opened.histograms for line in one.lines)
+    with pytest.raises(Outdated):
+        moved(session.opened, Moved(values={}, state=between.state))
+
+
+def test_a_clip_shows_what_its_decision_says_of_every_rule(tmp_path: Path) -> None:
+    report_run.write_run(tmp_path)
+    copies, known = "duplicates: a better copy is kept", "quality.luma &lt;= 0.9"
+    files = Files(str(tmp_path))
+    session = Session(files, look_every_s=0)
+    pages = Pages(session, "run")
+
+    def page(clip: FakeClip) -> str:
+        session.refresh()
+        return str(pages.clip(clip.key, Wanted()))
+
+    try:
+        for clip, rule, expected in (
+            (report_run.COPY, copies, "failed"),
+            (report_run.KEPT, copies, "passed"),
+            (report_run.BLURRED, copies, "not-judged"),
+            (report_run.UNLIT, known, "unknown"),
+            (report_run.KEPT, known, "passed"),
+            (report_run.KEPT, "review: nobody rejects it", None),
+        ):
+            assert rule_of(page(clip), rule) == expected, (clip.key, rule)
+        say(files, "fix_caption", report_run.KEPT, caption="a lamp in a room, and nobody speaks")
+        say(files, "reject", report_run.KEPT, note="dull")
+        found = page(report_run.KEPT)
+        assert '"in_decisions": false' in html.unescape(found)
+        assert re.search(r"<textarea[^>]*>a lamp in a room, and nobody speaks</textarea>", found)
+        assert rule_of(found, "review: nobody rejects it") is None
+        decide_again(files, latest(files), CurateConfig(decide=report_run.RULES), dry_run=False)
+        found = page(report_run.KEPT)
+        assert '"in_decisions": true' in html.unescape(found)
+        assert rule_of(found, "review: nobody rejects it") == "failed"
+    finally:
+        session.close()
+
+
+def rule_of(page: str, rule: str) -> str | None:
+    """The mark that stands beside a rule; None where the rule is not shown."""
+    found = re.search(rf"<code>{re.escape(rule)}</code></th>.*?<span class=\"mark ([a-z-]+)", page)
+    return found and found[1]

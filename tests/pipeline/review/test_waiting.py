@@ -156,7 +156,7 @@ def test_keys_leave_the_page_its_own_and_ticks_outlive_a_page(context: BrowserCo
         tracks = [one.get_attribute("data-track") for one in ticked]
         ticked[0].check()
         tab.goto(f"{server.base}/people?page=2")
-        assert tab.locator("#ticked").inner_text() == "1 faces of 1 people, 1 of them on other pages"
+        assert tab.locator("#ticked").inner_text() == "1 face of 1 person, 1 of them on other pages"
         tab.goto(f"{server.base}/people")
         assert ticked[0].is_checked()
         ticked[1].check()
