@@ -83,9 +83,9 @@ class World:
         """The least of each value among the processes with the same samples, of which every one calls it."""
         if self.sharers is None:
             return values_b
-        least_b = values_b.clone()
+        least_b = values_b.to(self.device, copy=True)
         dist.all_reduce(least_b, dist.ReduceOp.MIN, group=self.sharers)
-        return least_b
+        return least_b.to(values_b.device)
 
     def gathered(self, items: Sequence[T]) -> list[T]:
         """The different ones of all processes, in order. Every process calls it."""
