@@ -33,7 +33,8 @@ from schemas.errors import UserError
 from training.config import Parallel
 
 WHOLE_BLOCK = "block"
-_FOR_EVER = timedelta(days=365)
+_LONGEST_WAIT = timedelta(days=7)
+"""One process may hash terabytes, or encode its shards, while the others wait; a group's own limit is half an hour."""
 T = TypeVar("T")
 
 
@@ -114,9 +115,8 @@ class World:
         return cast(T, made[0])
 
     def meet(self) -> None:
-        """Wait for all processes, however long they take: a collective would give up after half an hour."""
-        if self.size > 1:
-            dist.monitored_barrier(self.messages, timeout=_FOR_EVER)
+        """Wait for all processes, however long they take."""
+        dist.barrier(self.messages)
 
 
 @contextmanager
@@ -148,7 +148,7 @@ def _world(parallel: Parallel, device: torch.device) -> World:
     for name, number in (("sequence", parallel.sequence), ("shard", shard)):
         if size % number:
             raise UserError(f"parallel.{name} is {number}, which does not divide the {size} processes of this run")
-    files, messages = dist.new_group(backend="gloo"), dist.new_group(backend="gloo")
+    files, messages = dist.new_group(backend="gloo"), dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)
     mesh = sharers = None
     if size > 1:
         mesh = init_device_mesh(device.type, (size // shard, shard), mesh_dim_names=("copies", "shards"))

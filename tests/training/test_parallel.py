@@ -1,8 +1,10 @@
 """However the work is spread, the loss and the gradients are the same."""
 
 import json
+import time
 from dataclasses import replace
-from functools import partialmethod
+from datetime import timedelta
+from functools import partial, partialmethod
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -164,6 +166,22 @@ def test_weights_become_float32_block_by_block(tmp_path: Path) -> None:
     assert last == ["torch.float32"]
     assert others
     assert all(one == ["torch.float32", "torch.bfloat16"] for one in others)
+
+
+def wait_long(out: Path) -> None:
+    """Longer than a collective does."""
+    new_group = parallel.dist.new_group
+    parallel.dist.new_group = partial(new_group, timeout=timedelta(seconds=1))  # type: ignore[assignment]
+    with joined(Parallel(), device="cpu") as world:
+        world.by_first(lambda: time.sleep(2.5))
+        time.sleep(2.5 * world.rank)
+        world.meet()
+    out.with_suffix(f".{world.rank}").write_text("")
+
+
+def test_what_takes_long_is_waited_for(tmp_path: Path) -> None:
+    run_ranks(2, wait_long, tmp_path / "done")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def complain(world_settings: list[str], out: Path) -> None:
