@@ -23,6 +23,7 @@ from torch.nn.functional import pad
 
 from humo.attention import AudioAttention, Kernel, SelfAttention, within_frames
 from humo.transformer import PATCH, HuMoTransformer
+from schemas.errors import UserError
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def sequence_split(model: HuMoTransformer, group: dist.ProcessGroup) -> Iterator
     """Inside, the model's forward passes run on all processes of the group together, each with the same arguments.
 
     Latents, references and zero condition are those of the group's first process; every process gets the whole result.
-    Raises ValueError in a pass with gradients that has fewer tokens than would give each process one.
+    Raises UserError in a pass with gradients that has fewer tokens than would give each process one.
     """
     run = _Run(group)
     # Compiled blocks leave the exchange between processes alone.
@@ -95,7 +96,10 @@ class _Run:
         self.stop = min(self.start + self.length, self.tokens)
         # A process without tokens would have no gradients, and the others would wait for them.
         if torch.is_grad_enabled() and (self.processes - 1) * self.length >= self.tokens:
-            raise ValueError(f"{self.tokens} tokens do not go round {self.processes} processes")
+            raise UserError(
+                f"{self.tokens} tokens do not go round {self.processes} processes that share them: let fewer share, or "
+                "train on larger videos"
+            )
         return (latents, *rest), named
 
     def enter_first(self, block: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -56,9 +56,14 @@ class EngineConfig(Configuration):
         description="Room that a run may need on its disk, as a share of its footage; 0: no look",
     )
     failure_limit: float = Field(
-        default=0.5, gt=0, le=1, description="The run stops where more of its sources fail; 1 never stops"
+        default=0.5,
+        gt=0,
+        le=1,
+        description="The run stops where more of its sources, or of a stage's clips, fail; 1 never stops",
     )
-    failure_limit_from: int = Field(default=50, ge=1, description="Sources seen before `failure_limit` is applied")
+    failure_limit_from: int = Field(
+        default=50, ge=1, description="Sources, or clips, seen before `failure_limit` is applied"
+    )
 
 
 class CurateConfig(Configuration):

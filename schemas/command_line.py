@@ -40,7 +40,7 @@ def run(arguments: list[str] | None = None) -> int:
         print(f"humo: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         print(f"humo: there is no room left ({error}); make some, and give the same command again", file=sys.stderr)
         return 1

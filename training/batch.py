@@ -35,7 +35,7 @@ class Batch:
     has_audio_b: Tensor
     """bool: a sync sample whose audio was not dropped."""
     has_image_b: Tensor
-    """bool: its references were not dropped."""
+    """bool: it has references, and they were not dropped."""
     has_text_b: Tensor
     """bool: its caption was not dropped."""
     noise_bcthw: Tensor

@@ -54,7 +54,8 @@ class Clip:
     """16 kHz mono in [-1, 1], 640 samples a frame; None in the subject tier."""
     caption: str
     references: tuple[UInt8, ...]
-    """RGB pictures, (height, width, 3), as stored, or scaled down to twice the bucket's size where they are larger."""
+    """RGB pictures, (height, width, 3), as stored, or scaled down to twice the bucket's size where they are larger.
+    There may be none."""
     faces: tuple[tuple[FaceBox, ...], ...]
     """Per frame."""
 
@@ -74,7 +75,7 @@ def decode_clip(members: dict[str, bytes], row: IndexRow, bucket: Bucket) -> Cli
         caption=caption,
         references=tuple(
             decode_image(members[f"ref{number}.png"], height=2 * bucket.height, width=2 * bucket.width)
-            for number in range(bucket.references)
+            for number in range(min(row.references, bucket.references))
         ),
         faces=decode_faces(members["faces.json"], frames=row.frames, identities=row.identities),
     )

@@ -81,7 +81,11 @@ def encode(config: TrainingConfig, *, data: str, out: Path) -> Encoded:
 
         def begin() -> None:
             _begin(out, recipe)
-            _write(out / NULLS, safetensors.torch.save(_stored(_nulls(config, source, model, encoder), config)))
+            try:
+                nulls = _stored(_nulls(config, source, model, encoder), config)
+            except DamagedSample as error:
+                raise UserError(f"the empty conditions cannot be stored: {error}") from error
+            _write(out / NULLS, safetensors.torch.save(nulls))
 
         world.by_first(begin)
         own = source.manifest.shards[world.rank :: world.size]
@@ -277,8 +281,14 @@ def _close(out: Path, made: Sequence[_Made], features: list[Feature], began: flo
 
 
 def _stored(tensors: dict[str, Tensor], config: TrainingConfig) -> dict[str, Tensor]:
+    """Raises DamagedSample for numbers that the precision does not hold."""
     dtype = torch.float16 if config.data.encoded.half else torch.float32
-    return {
+    stored = {
         name: (value.to(dtype) if value.is_floating_point() else value).detach().cpu().contiguous()
         for name, value in tensors.items()
     }
+    for name, value in stored.items():
+        if not value.isfinite().all():
+            way_out = "; data.encoded.half=false keeps it" if tensors[name].isfinite().all() else ""
+            raise DamagedSample(f"the features' {name} is not finite in {str(dtype)[6:]}{way_out}")
+    return stored

@@ -47,3 +47,21 @@ def step_flops(model: HuMoTransformer, bucket: Bucket, *, trains: Collection[Gro
             tokens, audio_tokens
         )
     return len(model.blocks) * block
+
+
+def forward_flops(model: HuMoTransformer, bucket: Bucket, part: str, *, with_audio: bool) -> float:
+    """Operations of one sample's forward pass through one part of every block, for what is computed again.
+
+    `part`: `self_attn`, `cross_attn`, `audio_cross_attn_wrapper` or `ffn`. Keys and values of text and audio are made
+    outside of these.
+    """
+    sizes = model.config
+    width, tokens = float(sizes["width"]), float(tokens_of(bucket))
+    projected = 2 * tokens * width**2
+    operations = {
+        "self_attn": 4 * projected + 4 * tokens**2 * width,
+        "cross_attn": 2 * projected + 4 * tokens * int(sizes["text_length"]) * width,
+        "audio_cross_attn_wrapper": (2 * projected + 4 * tokens * int(sizes["audio_tokens"]) * width) * with_audio,
+        "ffn": 4 * tokens * width * float(sizes["ffn"]),
+    }
+    return len(model.blocks) * operations[part]

@@ -50,12 +50,13 @@ class HeldOut:
 
     def load(self, slots: Sequence[Slot]) -> Batch:
         """Their batch; every condition that a sample has is there. Raises ReadFailed."""
-        kept = torch.ones(len(slots), dtype=torch.bool)
+        has_text = torch.ones(len(slots), dtype=torch.bool)
+        has_image = torch.tensor([slot.row.references > 0 for slot in slots])
         has_audio = torch.tensor([slot.task == "sync" for slot in slots])
         batch = self._batches.load(slots)
         if unread := [damage for damage in batch.damaged if damage.unread]:
             raise ReadFailed(f"held-out sample {unread[0].key}: {unread[0].reason}")
-        return replace(batch, has_text_b=kept, has_image_b=kept, has_audio_b=has_audio)
+        return replace(batch, has_text_b=has_text, has_image_b=has_image, has_audio_b=has_audio)
 
     def encode(self, encoder: BatchEncoder, slots: Sequence[Slot]) -> EncodedBatch:
         """Their batch, encoded."""

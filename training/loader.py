@@ -100,7 +100,7 @@ class Batches(Dataset[Batch]):
             "windows": tuple(slot.first_frame for slot in slots),
             "tasks": tuple(slot.task for slot in slots),
             "has_audio_b": has_audio & torch.tensor([slot.task == "sync" for slot in slots]),
-            "has_image_b": has_image,
+            "has_image_b": has_image & torch.tensor([slot.row.references > 0 for slot in slots]),
             "has_text_b": has_text,
             "noise_bcthw": stacked([draw[0] for draw in draws]),
             "time_b": torch.tensor([draw[1] for draw in draws], dtype=torch.float32),

@@ -57,13 +57,16 @@ class Position:
 
 
 def bucket_of(row: IndexRow, data: Data) -> Bucket | None:
-    """The bucket of a sample, or None if it is shorter than every length in use."""
+    """The bucket of a sample, or None if it is shorter than every length in use.
+
+    One without a reference image has a place for one, where the model's form of "no image" stands.
+    """
     lengths = [length for length in data.lengths if length <= row.frames]
     if not lengths:
         return None
     aspect = row.height / row.width
     height, width = min(data.sizes, key=lambda size: (abs(np.log(size[0] / size[1] / aspect)), size))
-    return Bucket(height, width, max(lengths), min(row.references, data.references))
+    return Bucket(height, width, max(lengths), max(1, min(row.references, data.references)))
 
 
 class Plan:

@@ -162,7 +162,11 @@ def _other_clips(slot: Slot, slots: Sequence[Slot]) -> list[Slot]:
 
 
 def _other_people(slot: Slot, slots: Sequence[Slot]) -> list[Slot]:
-    return [other for other in slots if not set(other.row.identities) & set(slot.row.identities)]
+    """Windows with references of others than those in the clip; none for a clip that has no references itself."""
+    if not slot.row.references:
+        return []
+    others = [other for other in slots if not set(other.row.identities) & set(slot.row.identities)]
+    return [other for other in others if other.row.references]
 
 
 def _pick(slots: Sequence[Slot], count: int, random: np.random.Generator) -> list[Slot]:

@@ -68,6 +68,8 @@ class Validation:
         given = encoded.conditions
         assert given.audio_btwgc is not None
         mode: Mode = "TIA" if slot.task == "sync" else "TI"
+        if not slot.row.references:
+            mode = "TA" if slot.task == "sync" else "T"
         # Of encoded data the first process alone has encoders.
         negative = self._world.from_first(lambda: self._encoder.text(defaults.negative_text))[None]
         with autocast(self._steady.config, self._world.device):

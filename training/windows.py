@@ -87,6 +87,7 @@ def cut_window(
     references = [
         varied_reference(image, size=size, augmentation=augmentation, random=variation) for image in clip.references
     ]
+    references = references or [np.zeros((*size, 3), np.uint8)] * bucket.references
     return Window(clip.caption, video, waveform, np.stack(references), mask)
 
 

@@ -5,7 +5,7 @@ something else the second time, and a redirect to the inside of a network, gain 
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -18,6 +18,15 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 NAT64 = IPv6Network("64:ff9b::/96")
+NOT_PUBLIC = (
+    IPv6Network("::/96"),  # IPv4-compatible (RFC 4291), given up
+    IPv6Network("::ffff:0:0:0/96"),  # IPv4-translated (RFC 2765)
+    IPv6Network("64:ff9b:1::/48"),  # translation inside a network (RFC 8215)
+    IPv6Network("fec0::/10"),  # site-local (RFC 3879), given up
+    IPv6Network("3fff::/20"),  # documentation (RFC 9637)
+    IPv6Network("5f00::/16"),  # segment routing inside a network (RFC 9602)
+)
+"""What `ipaddress` takes for global, in some of Python's versions at least."""
 
 
 def is_public(address: str) -> bool:
@@ -25,7 +34,8 @@ def is_public(address: str) -> bool:
 
     Not public: private, loopback, link-local, shared (100.64/10), reserved, unspecified and multicast addresses.
     """
-    return all(one.is_global and not one.is_multicast for one in _meant(ip_address(address.partition("%")[0])))
+    meant = _meant(ip_address(address.partition("%")[0]))
+    return all(one.is_global and not one.is_multicast and not _inside(one, NOT_PUBLIC) for one in meant)
 
 
 def socket_factory(private: bool | tuple[str, ...]) -> Callable[[AddressInfo], socket.socket]:
@@ -52,7 +62,7 @@ def socket_factory(private: bool | tuple[str, ...]) -> Callable[[AddressInfo], s
     return opened
 
 
-def _inside(address: Address, networks: list[Network]) -> bool:
+def _inside(address: Address, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)
 
 

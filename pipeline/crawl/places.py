@@ -14,7 +14,7 @@ from pipeline.crawl.failure import FetchFailed
 from pipeline.crawl.lists import SUFFIXES, Columns, read_list
 from pipeline.crawl.place import Place
 from pipeline.crawl.remote_list import fetch_list
-from pipeline.crawl.storage import open_storage
+from pipeline.crawl.storage import LOCAL, open_storage
 from pipeline.crawl.web import SCHEMES
 from pipeline.stages.crawl import CrawlConfig
 from schemas.errors import UserError
@@ -87,7 +87,8 @@ def _row_elsewhere(row: Columns, name: str, config: CrawlConfig) -> Place:
     uri = row["uri"]
     if "://" not in uri:
         uri = urljoin(name, uri) if _scheme(name) in SCHEMES else _beside(name, uri)
-    if uri.startswith("file:"):
+    chained = "::" in uri and _scheme(uri) not in SCHEMES
+    if chained or uri.partition(":")[0].lower() in LOCAL:
         refusal = FetchFailed("BadAddress", "a list that lies elsewhere cannot name files on this machine")
         return _place(uri, None, row, config, refusal=refusal)
     return _place(uri, None, row, config)

@@ -9,10 +9,13 @@ from fsspec.spec import AbstractFileSystem
 from pipeline.crawl.download import Download
 from pipeline.crawl.failure import FetchFailed
 from pipeline.crawl.wish import Ended, Wish
+from pipeline.store.outage import NO_ROOM
 from schemas.errors import UserError
 
 SERVICES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "hf"})
 """Schemes whose address names a bucket of a service that the operator configured, and no host of its choice."""
+
+LOCAL = frozenset({"file", "local"})
 
 BLOCK = 8 * 2**20
 
@@ -25,7 +28,9 @@ def open_storage(uri: str, *, any_host: bool) -> tuple[AbstractFileSystem, str]:
         UserError: the package that opens this scheme is not installed.
     """
     scheme = uri.partition("://")[0].lower()
-    if scheme in ("file", "local"):
+    # fsspec opens one file through another where "::" stands between them; the last one names where it all lies.
+    links = uri.split("::")
+    if "://" not in links[-1] or any(link.partition("://")[0].lower() in LOCAL for link in links):
         raise FetchFailed("BadAddress", "names a file on this machine, which only a local input or list may")
     if (scheme not in SERVICES or "::" in uri) and not any_host:
         raise FetchFailed(
@@ -45,6 +50,7 @@ def fetch_storage(uri: str, download: Download, wish: Wish) -> Ended:
 
     Raises:
         FetchFailed: with what arrived kept in `download`, to go on from there.
+        OSError: there is no room left on this disk.
     """
     storage, path = open_storage(uri, any_host=wish.any_host)
     until = time.monotonic() + wish.seconds - download.seconds
@@ -58,6 +64,9 @@ def fetch_storage(uri: str, download: Download, wish: Wish) -> Ended:
     except PermissionError as error:
         raise FetchFailed("StorageError", f"access is denied: {error}") from error
     except Exception as error:  # Every file system has errors of its own; one file's must not end the run.
+        if getattr(error, "errno", None) in NO_ROOM:
+            # This disk is full: no fault of the file's, and the next one's neither.
+            raise
         raise FetchFailed("StorageError", f"{type(error).__name__}: {error}", heals=True) from error
 
 

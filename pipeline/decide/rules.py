@@ -61,7 +61,7 @@ def parse_rule(text: str) -> Rule:
         tree = sqlglot.parse_one(text, into=exp.Condition, dialect="duckdb")
     except sqlglot.errors.SqlglotError as error:
         raise UserError(f"the rule {text!r} cannot be read as one comparison") from error
-    if not isinstance(tree, _CONDITIONS):
+    if not isinstance(tree.unnest(), _CONDITIONS):
         raise UserError(f"the rule {text!r} is no comparison")
     columns: list[str] = []
     for node in tree.walk():
@@ -80,11 +80,11 @@ def parse_rule(text: str) -> Rule:
 
 
 def _check_operands(node: exp.Expr, text: str) -> None:
-    """`and`, `or` and `not` join conditions; comparisons compare values."""
+    """`and`, `or` and `not` join conditions; comparisons compare values, of which `abs` and a sign make others."""
     parts = [part.unnest() for part in node.iter_expressions()]
     if isinstance(node, (exp.And, exp.Or, exp.Not)):
         wrong = [part for part in parts if not isinstance(part, _CONDITIONS)]
-    elif isinstance(node, _CONDITIONS) and not isinstance(node, exp.Paren):
+    elif isinstance(node, (*_CONDITIONS, exp.Abs, exp.Neg)) and not isinstance(node, exp.Paren):
         wrong = [part for part in parts if isinstance(part, _CONDITIONS)]
     else:
         wrong = []

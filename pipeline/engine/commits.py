@@ -1,11 +1,12 @@
 """Units into commits: a source counts when all of its units are done."""
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
+from pipeline.engine.failure_limit import FailureLimit, TooManyFailures
 from pipeline.engine.pending import collected
 from pipeline.engine.plan import Terms, pending_folder
 from pipeline.engine.unit import Unit
@@ -13,35 +14,11 @@ from pipeline.engine.work import TOLD_ONLY
 from pipeline.store.bundles import homes, merged, write_bundle
 from pipeline.store.files import Files
 from pipeline.store.snapshots import Snapshot, commit
-from schemas.errors import WorkFailed
 
 COMMIT_EVERY_S = 20.0
 """Between commits while work goes on. What a kill leaves uncommitted is found again by its name."""
 COMMIT_CLIPS = 4096
 """Clips that wait for a commit at most: they are in memory while it is made."""
-
-
-class FailureLimit:
-    """Notices where most sources fail: then something other than the footage is wrong, and going on is waste."""
-
-    def __init__(self, *, share: float, seen_first: int) -> None:
-        self._share, self._seen_first = share, seen_first
-        self._seen = 0
-        self._errors: Counter[str] = Counter()
-
-    def passed(self, error: str | None) -> str | None:
-        """Count a source with its error or none; what to say where the limit is passed."""
-        self._seen += 1
-        if error is not None:
-            self._errors[error] += 1
-        failed = self._errors.total()
-        if self._seen < self._seen_first or failed <= self._share * self._seen:
-            return None
-        often, times = self._errors.most_common(1)[0]
-        return (
-            f"stopped: {failed} of {self._seen} sources failed, {times} of them with: {often}. What is done is kept; "
-            "raise engine.failure_limit to go on"
-        )
 
 
 class Commits:
@@ -58,7 +35,12 @@ class Commits:
         self._last = time.monotonic()
 
     def add(self, unit: Unit) -> bool:
-        """Take a unit. True where it was the last of its source. Raises WorkFailed where too many sources fail."""
+        """Take a unit. True where it was the last of its source. Raises TooManyFailures; what is whole is committed."""
+        try:
+            self._limit.count_clips(unit.work)
+        except TooManyFailures:
+            self.commit()
+            raise
         waiting = self._waiting[unit.source_id]
         waiting.append(unit)
         if len(waiting) < unit.of:
@@ -72,7 +54,7 @@ class Commits:
         self._clips += unit.clips
         if stop := self._limit.passed(unit.error):
             self.commit()
-            raise WorkFailed(stop)
+            raise TooManyFailures(stop)
         if time.monotonic() - self._last > COMMIT_EVERY_S or self._clips >= COMMIT_CLIPS:
             self.commit()
         return True

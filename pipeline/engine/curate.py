@@ -6,11 +6,13 @@ from itertools import islice
 
 from pipeline.config import CurateConfig
 from pipeline.engine import attempts
-from pipeline.engine.commits import Commits, FailureLimit
+from pipeline.engine.commits import Commits
 from pipeline.engine.disk import DiskFull, check_room
+from pipeline.engine.failure_limit import FailureLimit, TooManyFailures
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.jobs import Job, jobs, new_footage_bytes
 from pipeline.engine.locations import crawl_into
+from pipeline.engine.pending import forget
 from pipeline.engine.progress import Progress
 from pipeline.engine.redo import redo
 from pipeline.engine.run_file import write_run
@@ -113,6 +115,10 @@ def _run_items(
                 wave = list(islice(ready, WAVE))
     except DiskFull as error:
         raise WorkFailed(f"{error}. What is committed is kept: make room, and give the same command again") from error
+    except TooManyFailures as error:
+        # What waits for its commit would be taken for done by the next command.
+        forget(files, error.stages)
+        raise
     files.sweep(attempts.FOLDER)
     return commits.commit(), done, gone
 

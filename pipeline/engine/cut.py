@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.config import CurateConfig
 from pipeline.engine.attempts import Attempts
-from pipeline.engine.disk import refuse_full
+from pipeline.engine.disk import refuse_storage
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.pending import Committed, restore
 from pipeline.engine.plan import Terms, clips_part, shots_parts
@@ -124,7 +124,7 @@ class CutPass:
             with self._attempt("shots", source, work), work.timed("shots"):
                 found = shots_stage.detect_shots(source, self._config.shots, self._find_cuts)
         except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
-            refuse_full(error)
+            refuse_storage(error)
             seconds = time.process_time() - start
             work.failed("shots", source.id, error)
             rows["sources"] = [unmeasured(source.id, error, seconds=seconds, **about)]
@@ -158,7 +158,7 @@ class CutPass:
                         rows.extend(completed(row, seconds=seconds, **about) for row in measured.rows["clips"])
                         start = time.process_time()
             except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
-                refuse_full(error)
+                refuse_storage(error)
                 work.failed("clips", source.id, error)
                 rows.append(unmeasured(source.id, error, seconds=time.process_time() - start, **about))
             finally:

@@ -1,9 +1,10 @@
-"""Room on the run's disk: foreseen before a run, and no item's fault where it runs out."""
+"""The run's disk: its room is foreseen before a run, and where it runs out or fails, that is no item's fault."""
 
 import errno
 import shutil
 
 from pipeline.store.files import Files
+from pipeline.store.outage import NO_ROOM, StorageFailed
 from schemas.errors import UserError
 
 GIGABYTE = 10**9
@@ -13,9 +14,11 @@ class DiskFull(Exception):
     """There is no room left where the run, or its temporary files, are written."""
 
 
-def refuse_full(error: Exception) -> None:
-    """Raises DiskFull where that is what an error means: it must not be recorded as an item's failure."""
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+def refuse_storage(error: Exception) -> None:
+    """Raises DiskFull or StorageFailed where that is what an error means: no item is to blame for it."""
+    if isinstance(error, StorageFailed):
+        raise error
+    if getattr(error, "errno", None) in NO_ROOM:
         raise DiskFull(f"[Errno {errno.ENOSPC}] {error}") from error
 
 

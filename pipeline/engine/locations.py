@@ -184,7 +184,8 @@ def _failed(files: Files, snapshot: Snapshot) -> Iterator[Place]:
     cursor = Relations(files, snapshot).connection.execute(query)
     while rows := cursor.fetchmany(BATCH):
         for uri, licence, consent, extra in rows:
-            path = None if "://" in uri else Path(uri)
+            # A place on this machine has its whole path; what else has no "://" came from a list elsewhere.
+            path = Path(uri) if Path(uri).is_absolute() else None
             yield Place(uri=uri, path=path, licence=licence, consent=consent, extra=json.loads(extra) if extra else {})
 
 

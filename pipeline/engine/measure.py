@@ -12,7 +12,7 @@ from pipeline.backends.pyav_encode import FPS
 from pipeline.config import CurateConfig
 from pipeline.engine.attempts import Attempts
 from pipeline.engine.clip_stages import clip_stages, frame_stages
-from pipeline.engine.disk import refuse_full
+from pipeline.engine.disk import refuse_storage
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.plan import Terms, clips_part, unit_parts
 from pipeline.engine.rows import completed, unmeasured
@@ -20,7 +20,7 @@ from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
 from pipeline.engine.upstream import Upstream
 from pipeline.engine.watch import Outcome, watch_clip
 from pipeline.engine.watchdog import Watchdog
-from pipeline.engine.work import Work
+from pipeline.engine.work import DONE, Work
 from pipeline.flow import MEASURE, STAGE
 from pipeline.stage import BatchStage, Clip, ClipStage, FrameStage, Row, Unmeasurable
 from pipeline.store.files import Files
@@ -156,7 +156,7 @@ class MeasurePass:
                 with task.turn(stage.name, clip), task.work.timed(stage.name):
                     outcome = stage.measure(clip, inputs.of(clip))
             except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
-                refuse_full(error)
+                refuse_storage(error)
                 outcome = error
             task.work.count(f"computed.{stage.name}")
             outcomes.append((clip, outcome, time.process_time() - start))
@@ -201,6 +201,7 @@ class MeasurePass:
                 )
         for table in tables:
             write_part(self._files, table, task.paths[table], rows[table])
+        task.work.count(f"{DONE}{stage.name}", len(task.clips))
 
 
 def _clips(rows: list[Row]) -> list[Clip]:

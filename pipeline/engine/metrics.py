@@ -11,6 +11,7 @@ from ray.util.metrics import Counter, Gauge
 COUNTERS = {
     "seconds": ("humo_seconds", "Processor seconds of a stage", "stage"),
     "computed": ("humo_items", "Items that a stage was at: sources or clips", "stage"),
+    "done": ("humo_done", "Items that a stage is through with, those included that needed nothing", "stage"),
     "decodes": ("humo_decodes", "Files decoded, by pass", "pass"),
     "bytes": ("humo_bytes", "Footage read, and media written", "kind"),
     "progress": ("humo_progress", "What came through: sources, failed sources, units, clips, seconds of clips", "what"),

@@ -1,14 +1,14 @@
 """The parts of one source on their way between the passes and the commit."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.engine.plan import Terms, clips_part, shots_parts, unit_parts
+from pipeline.engine.plan import PENDING, Terms, clips_part, shots_parts, unit_parts
 from pipeline.engine.rows import About, completed
 from pipeline.engine.unit import CLIPS_PER_UNIT, unit_starts
 from pipeline.flow import MEASURE, STAGE
@@ -62,6 +62,14 @@ def rows_of_sources(files: Files, parts: Mapping[str, str], sources: set[str]) -
         mine = near.filter(pc.is_in(keys_of(near), pa.array(sorted(sources), pa.string())))
         found[table] = conformed(table, mine)
     return found
+
+
+def forget(files: Files, stages: Collection[str]) -> None:
+    """Remove what these stages left for a commit: it is computed again."""
+    tables = {table for name in stages for table in STAGE[name].tables}
+    for path in list(files.walk(PENDING)) if tables else []:
+        if path.rsplit("/", 1)[-1].partition("-")[0] in tables:
+            files.remove(path)
 
 
 def restore(files: Files, source_id: str, committed: Committed) -> None:

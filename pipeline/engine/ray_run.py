@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,7 @@ from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
 from pipeline.environments import runtime_env
 from pipeline.placement import Pass, passes
 from pipeline.store.files import Files
+from pipeline.store.outage import StorageFailed
 from schemas.errors import UserError
 
 OBJECT_STORE_BYTES = 256 * 2**20
@@ -188,7 +190,7 @@ def _pool(pass_: Pass, most: int) -> dict[str, Any]:
 def run_passes(root: str, config: CurateConfig, jobs: Iterable[Job]) -> Iterator[Unit]:
     """Measured units as they are done, in no particular order. The jobs are held in memory.
 
-    Raises DiskFull where a worker had no room left.
+    Raises DiskFull where a worker had no room left, StorageFailed where the run's store failed it.
 
     A worker that dies is started again, and given its item again, as often as that happens: Ray Data's own default.
     What an item may do to its workers is bounded by the passes (see `attempts`).
@@ -213,10 +215,12 @@ def run_passes(root: str, config: CurateConfig, jobs: Iterable[Job]) -> Iterator
 
 
 def _meant(error: ray.exceptions.RayTaskError) -> Exception:
-    """DiskFull where that ended a worker; else Ray's error, which has the worker's traceback.
+    """DiskFull or StorageFailed where that ended a worker; else Ray's error, which has the worker's traceback.
 
     Of what was raised in a worker Ray brings the text alone.
     """
     if f"[Errno {errno.ENOSPC}]" in str(error):
         return DiskFull("there is no room left on the disk")
+    if said := re.search(rf"\b{StorageFailed.__name__}: (.*)", str(error)):
+        return StorageFailed(said[1])
     return error

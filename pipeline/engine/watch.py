@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.backends.pyav_decode import decode_clip
-from pipeline.engine.disk import refuse_full
+from pipeline.engine.disk import refuse_storage
 from pipeline.engine.work import Work
 from pipeline.stage import Clip, FrameMeter, FrameStage, Measured, Unmeasurable
 
@@ -45,7 +45,7 @@ class _Watch:
         try:
             yield
         except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
-            refuse_full(error)
+            refuse_storage(error)
             self.outcome = error
         finally:
             self.seconds += time.process_time() - start
@@ -64,7 +64,7 @@ def watch_clip(clip: Clip, path: Path, stages: Sequence[FrameStage], work: Work)
                 watch.add(index, frame_hwc, gray_hw)
             decode_start = time.process_time()
     except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
-        refuse_full(error)
+        refuse_storage(error)
         cause = Unmeasurable(f"the clip cannot be decoded: {type(error).__name__}: {error}")
         return {stage.name: (cause, 0.0) for stage in stages}
     results: dict[str, tuple[Outcome, float]] = {}

@@ -1,5 +1,6 @@
 """Ends a worker that takes too long or too much memory: the only way to stop code that does not come back."""
 
+import faulthandler
 import os
 import threading
 import time
@@ -12,6 +13,9 @@ import psutil
 from pipeline.store.files import Files
 
 CHECK_EVERY_S = 0.25
+MARGIN_S = 60.0
+"""After its time a worker that could not even be told so is ended all the same; it leaves no word, but a traceback."""
+STANDARD_ERROR = 2
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,21 @@ class Watchdog:
         began = time.monotonic()
         outer = self._watched
         path = reason_path or outer[-1].reason_path
-        self._watched = (*outer, _Watched(began + seconds, seconds, path))
+        self._set((*outer, _Watched(began + seconds, seconds, path)))
         try:
             yield
         finally:
             spent = time.monotonic() - began
-            self._watched = tuple(_Watched(one.until + spent, one.seconds, one.reason_path) for one in outer)
+            self._set(tuple(_Watched(one.until + spent, one.seconds, one.reason_path) for one in outer))
+
+    def _set(self, watched: tuple[_Watched, ...]) -> None:
+        self._watched = watched
+        if not watched:
+            faulthandler.cancel_dump_traceback_later()
+            return
+        # The thread below needs Python's lock, which code outside Python may never give back. This one does not.
+        left = max(watched[-1].until - time.monotonic(), 0)
+        faulthandler.dump_traceback_later(left + MARGIN_S, exit=True, file=STANDARD_ERROR)
 
     def _watch(self) -> None:
         while True:
@@ -60,5 +73,7 @@ class Watchdog:
                 self._end(at, f"the worker's memory passed {self._memory_mb} MB")
 
     def _end(self, at: _Watched, reason: str) -> None:
-        self._files.replace(at.reason_path, reason.encode())
-        os._exit(1)
+        try:
+            self._files.replace(at.reason_path, reason.encode())
+        finally:
+            os._exit(1)

@@ -11,7 +11,9 @@ from pipeline.stage import Inapplicable, Unmeasurable
 
 REASON_LENGTH = 60
 OF_FAILURES = "failures."
-TOLD_ONLY = (OF_FAILURES, "progress.")
+DONE = "done."
+"""Of items that a stage is through with, whatever came out, or that were settled when it began."""
+TOLD_ONLY = (OF_FAILURES, DONE, "progress.")
 """Beginnings of counters that metrics tell and no commit keeps: the tables hold what they say."""
 
 

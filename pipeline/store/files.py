@@ -14,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.store.committed_files import CommittedFiles, committed_in
 from pipeline.store.exclusive import created
+from pipeline.store.outage import guarded
 from schemas.errors import UserError
 
 TEMPORARY = ".tmp"
@@ -21,7 +22,10 @@ TEMPORARY = ".tmp"
 
 
 class Files:
-    """Create-if-absent storage under one root. Picklable: workers open their own."""
+    """Create-if-absent storage under one root. Picklable: workers open their own.
+
+    Where the store itself fails, methods raise StorageFailed.
+    """
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
@@ -53,6 +57,7 @@ class Files:
         if not there:
             raise UserError(f"{self.root} cannot be used: there is no {bucket}; make it first")
 
+    @guarded
     def create(self, path: str, data: bytes) -> bool:
         """Write a file that does not exist yet. Returns False, and changes nothing, where it already does.
 
@@ -76,6 +81,7 @@ class Files:
         _sync(target.parent)
         return True
 
+    @guarded
     def replace(self, path: str, data: bytes) -> None:
         """Write or overwrite one of the few files that may change: run.json, manifest.json, the report."""
         full = f"{self._base}/{path}"
@@ -87,16 +93,19 @@ class Files:
         self._write_temporary(data).replace(target)
         _sync(target.parent)
 
+    @guarded
     def remove(self, path: str) -> None:
         """Remove a file, if it is there. For what no commit names."""
         with suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._base}/{path}")
 
+    @guarded
     def sweep(self, folder: str = TEMPORARY) -> None:
         """Remove a folder of leavings, if it is there. Only while no other command writes to the run."""
         with suppress(FileNotFoundError):
             self._fs.rm(f"{self._base}/{folder}", recursive=True)
 
+    @guarded
     def create_from(self, path: str, source: Path) -> bool:
         """Like `create`, from a file on this disk, without reading it into memory where the run is local."""
         if not self._local:
@@ -143,33 +152,40 @@ class Files:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    @guarded
     def read(self, path: str) -> bytes:
         """The whole file. Raises FileNotFoundError."""
         data: bytes = self._fs.cat_file(f"{self._base}/{path}")
         return data
 
+    @guarded
     def fetch(self, path: str, target: Path) -> None:
         """Copy the file to this disk, without reading it into memory. Raises FileNotFoundError."""
         self._fs.get_file(f"{self._base}/{path}", str(target))
 
+    @guarded
     def open(self, path: str) -> IO[bytes]:
         """The file, to read parts of it. Raises FileNotFoundError."""
         file: IO[bytes] = self._fs.open(f"{self._base}/{path}", "rb")
         return file
 
+    @guarded
     def open_committed(self, path: str) -> IO[bytes]:
         """Like `open`, for what a commit names: it never changes, so that elsewhere small files are kept in memory."""
         file: IO[bytes] = self.open(path) if self._local else self._committed.open(f"{self._base}/{path}")
         return file
 
+    @guarded
     def exists(self, path: str) -> bool:
         """Whether the file is there, whole."""
         return bool(self._fs.exists(f"{self._base}/{path}"))
 
+    @guarded
     def size(self, path: str) -> int:
         """Bytes of a file. Raises FileNotFoundError."""
         return int(self._fs.size(f"{self._base}/{path}"))
 
+    @guarded
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in a folder, sorted; none where there is no such folder."""
         try:
@@ -182,8 +198,13 @@ class Files:
     def walk(self, folder: str) -> Iterator[str]:
         """Paths under the root of all files in a folder, at any depth, in order; those being written are not there."""
         base = f"{self._base}/{folder}"
-        for path in self._fs.find(base):
+        for path in self._find(base):
             yield f"{folder}/{path[len(base) + 1 :]}"
+
+    @guarded
+    def _find(self, base: str) -> list[str]:
+        found: list[str] = self._fs.find(base)
+        return found
 
     @property
     def remote(self) -> CommittedFiles | None:

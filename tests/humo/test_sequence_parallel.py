@@ -21,6 +21,7 @@ from humo.residual_cache import Reuse
 from humo.sequence_parallel import sequence_split
 from humo.transformer import HuMoTransformer
 from schemas.command_line import run
+from schemas.errors import UserError
 
 SIZES = [(3, 6, 10), (2, 4, 4), (1, 2, 2)]
 """Video latent frames, rows and columns; with one reference 60, 12 and 2 tokens, that divide by 2 processes but not by
@@ -92,7 +93,7 @@ def compare(rank: int, processes: int, folder: str) -> None:
         few = noise[..., :2, :2][:, :, :2], {**conditions, "reference_bcrhw": reference[..., :2, :2]}
         zero = few[1]["zero_condition_bcthw"][..., :2, :2]
         few[1].update(audio_windows_btwgc=windows[:, :1], zero_condition_bcthw=zero)
-        refused = pytest.raises(ValueError, match="2 tokens do not go round 3 processes")
+        refused = pytest.raises(UserError, match="2 tokens do not go round 3 processes")
         with torch.enable_grad(), sequence_split(model, dist.group.WORLD), refused:
             model(few[0], **few[1])
     model.compile_repeated_blocks(backend="eager")

@@ -36,6 +36,8 @@ class Sample:
     split: str = "train"
     frames: int = 21
     size: tuple[int, int] = (96, 128)
+    references: int = 1
+    """Or 0."""
     edit: Callable[[dict[str, bytes]], dict[str, bytes]] | None = None
 
 
@@ -107,6 +109,8 @@ def members(sample: Sample, seed: int) -> dict[str, bytes]:
         "faces.json": json.dumps({"frames": faces}).encode(),
         "json": json.dumps({"schema": "humo.sample/1", "tier": sample.tier}).encode(),
     }
+    if not sample.references:
+        del found["ref0.png"]
     if sample.tier == "sync":
         buffer = io.BytesIO()
         soundfile.write(buffer, waveform, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
@@ -157,7 +161,7 @@ def write_shards(folder: Path, samples: Sequence[Sample], *, per_shard: int = 4)
                         "bytes": size,
                         "split": split,
                         "tier": tier,
-                        "references": 1,
+                        "references": sample.references,
                         "frames": sample.frames,
                         "height": sample.size[0],
                         "width": sample.size[1],

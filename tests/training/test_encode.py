@@ -240,3 +240,15 @@ def test_of_encoded_data_the_first_process_alone_has_encoders(
     assert list((tmp_path / "out" / "validation" / "step-00000003").glob("*.mp4"))
     exported = load_model_dir(tmp_path / "out" / "model", device=CPU, dtype=torch.float32)
     assert exported.text_encoder.encode(["a"]).equal(mini_model(0).text_encoder.encode(["a"]))
+
+
+def test_what_float16_does_not_hold_is_refused(
+    square: Path, tmp_path: Path, small_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = BatchEncoder.sound
+    monkeypatch.setattr(BatchEncoder, "sound", lambda *given: sound(*given) + 70000.0)
+    done = encode(small_config(), data=str(square), out=tmp_path / "half")
+    assert (done.samples, done.damaged) == (2, 6)
+    assert "audio is not finite in float16; data.encoded.half=false" in (tmp_path / "half/damaged.jsonl").read_text()
+    done = encode(small_config("data.encoded.half=false"), data=str(square), out=tmp_path / "whole")
+    assert (done.samples, done.damaged) == (8, 0)

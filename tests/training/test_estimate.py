@@ -11,9 +11,10 @@ from humo.checkpoints import empty_transformer
 from humo.presets import HUMO_1_7B, HUMO_17B, PRESETS
 from humo.transformer import HuMoTransformer
 from schemas.command_line import run
+from schemas.errors import UserError
 from training.config import SHIPPED, Group, Parallel, load_config
-from training.estimate import FFN_BYTES, WIDTH_BYTES, estimate
-from training.flops import step_flops, tokens_of
+from training.estimate import FFN_BYTES, SPARED, WIDTH_BYTES, Estimate, estimate
+from training.flops import forward_flops, step_flops, tokens_of
 from training.parallel import joined, spread
 from training.plan import Bucket
 
@@ -37,7 +38,8 @@ def test_petaflops_of_a_sample_are_the_known_ones(
     assert softmax / found == pytest.approx(attention, abs=0.005)
 
 
-def test_the_activations_of_a_block_are_those_that_autograd_keeps() -> None:
+@pytest.mark.parametrize("again", [(), *((name,) for name in SPARED), tuple(SPARED)])
+def test_the_activations_of_a_block_are_those_that_autograd_keeps(again: tuple[str, ...]) -> None:
     """Counted with saved-tensor hooks; the bfloat16 copies of weights are not among a full size's worries."""
 
     def kept(layers: int) -> float:
@@ -46,7 +48,7 @@ def test_the_activations_of_a_block_are_those_that_autograd_keeps() -> None:
         audio = {"audio_dim": 2, "audio_width": 8, "audio_hidden": 4}
         model = HuMoTransformer(form="overwrite", layers=layers, **sizes, **audio)
         with joined(Parallel(), device="cpu") as world:
-            spread(model, Parallel(), world)
+            spread(model, Parallel(recompute=again), world)
         for name, one in model.named_parameters():
             one.requires_grad_("self_attn" in name or "audio" in name)
         parameters = {one.data_ptr() for one in model.parameters()}
@@ -68,7 +70,9 @@ def test_the_activations_of_a_block_are_those_that_autograd_keeps() -> None:
             )
         return sum(tensor.untyped_storage().nbytes() for tensor in held.values()) / (5 * 16 * 16)
 
-    assert kept(2) - kept(1) == pytest.approx(64 * WIDTH_BYTES + 256 * FFN_BYTES, rel=0.05)
+    width, hidden = (sum(SPARED[name][number] for name in again) for number in (0, 1))
+    expected = 64 * (WIDTH_BYTES - width) + 256 * (FFN_BYTES - hidden)
+    assert kept(2) - kept(1) == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize(("config", "variant", "processes"), [("1_7b", "1.7b", 8), ("17b", "17b", 64)])
@@ -116,3 +120,37 @@ def test_recomputation_keeps_the_stream_alone() -> None:
     [second, _] = estimate(without, HUMO_1_7B, 8)
     assert second.activations_gb > 10 * first.activations_gb
     assert first.step_seconds == pytest.approx(second.step_seconds * 4 / 3)
+
+
+def test_what_is_computed_again_in_part_counts_in_part() -> None:
+    def found(again: str) -> Estimate:
+        return estimate(load_config("1_7b", [f"parallel.recompute={again}"]), HUMO_1_7B, 8)[1]
+
+    nothing, some, all_parts, block = map(found, ("[]", "[cross_attn, ffn]", f"[{', '.join(SPARED)}]", "[block]"))
+    assert nothing.activations_gb > some.activations_gb > all_parts.activations_gb > block.activations_gb
+    assert nothing.step_seconds < some.step_seconds < all_parts.step_seconds
+    # Both a forward pass, one counted in parts, the other as a third of a pass with gradients everywhere.
+    assert all_parts.step_seconds == pytest.approx(block.step_seconds, rel=0.05)
+    with pytest.raises(UserError, match="nothing is known of the memory that parallel.recompute spares by 'norm1'"):
+        found("[norm1]")
+
+
+def test_a_forward_pass_is_that_of_its_parts() -> None:
+    """Products of matrices count twice a multiplication: the released 1.7B with one reference, by hand."""
+    model = empty_transformer(HUMO_1_7B, where="preset")
+    attention = forward_flops(model, FULL, "self_attn", with_audio=True)
+    assert attention == 30 * (8 * 40560 * 1536**2 + 4 * 40560**2 * 1536)
+    assert forward_flops(model, FULL, "audio_cross_attn_wrapper", with_audio=False) == 0
+
+
+def test_hosts_hold_what_devices_do_not() -> None:
+    [stage, _] = estimate(load_config("17b", []), HUMO_17B, 64)
+    weights = sum(one.numel() for one in empty_transformer(HUMO_17B, where="preset").parameters()) / 1e9
+    assert stage.first_host_gb == pytest.approx(4 * weights + 12.7)
+    # As many shards as `parallel.shard` says, of the weights, the averages and two moments: 4 bytes each.
+    trained = stage.training_gb * 32 / 16
+    assert stage.host_gb == pytest.approx((4 * weights + 12 * trained) / 32)
+    assert stage.validation_gb == pytest.approx(4 * trained / 32 + 0.25)
+    [stage, *_] = estimate(load_config("mini", ["data.workers=2", "data.cache_mb=1500"]), PRESETS["mini"], 1)
+    assert 3 < stage.host_gb < 3.1
+    assert stage.first_host_gb < 0.1

@@ -1,5 +1,6 @@
 """Places in the store: failures are rows, what is known is not fetched again, what was removed does not come back."""
 
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import CurateConfig
+from pipeline.crawl.download import Download
 from pipeline.engine.clean import leftovers
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.jobs import Job, jobs
@@ -186,14 +188,40 @@ def test_a_list_from_the_web_has_no_say_over_files_here(server: Rough, tmp_path:
     server.bodies["/file/a.mp4"] = body_of("a", 1000)
     server.bodies["/list/all.csv"] = (
         f"uri,licence\n../file/a.mp4,cc0\n{tmp_path}/secret.mp4,cc0\nfile://{tmp_path}/secret.mp4,cc0\n"
-        f"local://{tmp_path}/secret.mp4,cc0\n"
+        f"local://{tmp_path}/secret.mp4,cc0\nFILE:{tmp_path}/secret.mp4,cc0\n"
+        f"simplecache::file://{tmp_path}/secret.mp4,cc0\nsimplecache::{tmp_path}/secret.mp4,cc0\n"
     ).encode()
     for _ in range(2):
         crawl(files, server.url("/list/all.csv"))
         assert [row for row in rows_of(files, "uri, status") if row[1] == "ok"] == [(server.url("/file/a.mp4"), "ok")]
-    crawl(files, private_addresses=True)
-    errors = [error.partition(":")[0] for (error,) in rows_of(files, "error") if error]
-    assert sorted(errors) == ["BadAddress", "BadAddress", "HTTPStatus"]
+    # Refused too where any host is allowed, whether they are read from the list or tried again.
+    for inputs in ((), (server.url("/list/all.csv"),)):
+        crawl(files, *inputs, private_addresses=True)
+        errors = [error.partition(":")[0] for (error,) in rows_of(files, "error") if error]
+        assert sorted(errors) == ["BadAddress"] * 5 + ["HTTPStatus"]
+    assert secret_is_nowhere(tmp_path / "run")
+
+
+def secret_is_nowhere(run: Path) -> bool:
+    return not any(path.read_bytes() == b"secret" for path in run.rglob("*") if path.is_file())
+
+
+def test_a_full_disk_is_no_file_s_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = Files(f"memory://{tmp_path.name}")
+    for name in "ab":
+        elsewhere.create(f"footage/{name}.mp4", name.encode())
+    files = Files(str(tmp_path / "run"))
+
+    def full(_self: Any, _chunk: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Download, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            crawl(files, f"{elsewhere.root}/footage", private_addresses=True)
+    assert rows_of(files, "status") == []
+    crawl(files, f"{elsewhere.root}/footage", private_addresses=True)
+    assert rows_of(files, "status") == [("ok",), ("ok",)]
 
 
 def test_the_command_lists_what_failed_and_goes_on(server: Rough, tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from s3fs.errors import translate_boto_error
 
-from pipeline.store import exclusive
+from pipeline.store import exclusive, outage
 from pipeline.store.files import Files
+from pipeline.store.outage import StorageFailed
 from pipeline.store.snapshots import Bundle, Snapshot, commit, latest
 from schemas.errors import UserError
 
@@ -28,6 +29,7 @@ EXISTS = ("PreconditionFailed", 412)
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
     monkeypatch.setattr(exclusive, "PAUSE_S", 0.001)
+    monkeypatch.setattr(outage, "PAUSE_S", 0.001)
     return Files(f"memory://{tmp_path.name}/run")
 
 
@@ -71,12 +73,39 @@ def test_every_form_of_there_is_one_already_is_understood(store: Files, monkeypa
     assert not store.create("media/a", b"x")
 
 
-def test_other_answers_are_errors(store: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    answering(monkeypatch, store, ("AccessDenied", 403), *[CONFLICT] * exclusive.TRIES)
-    with pytest.raises(PermissionError):
+def test_other_answers_are_the_store_s_failure(store: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, store, ("AccessDenied", 403))
+    with pytest.raises(StorageFailed, match="PermissionError"):
         store.create("media/a", b"x")
-    with pytest.raises(OSError, match="Conflict"):
+    monkeypatch.setattr(outage, "FOR_S", 0.0)
+    answering(monkeypatch, store, *[CONFLICT] * exclusive.TRIES)
+    with pytest.raises(StorageFailed, match="Conflict"):
         store.create("media/a", b"x")
+
+
+def test_an_outage_is_outlived_and_a_long_one_is_told_from_a_missing_file(
+    store: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("media/a", b"x")
+    assert store.remote is not None
+    cat, calls = store.remote.cat_file, 0
+
+    def failing(path: str) -> bytes:
+        nonlocal calls
+        calls += 1
+        if calls <= 3:
+            raise EndpointConnectionError(endpoint_url="https://s3.example")
+        return bytes(cat(path))
+
+    monkeypatch.setattr(store.remote, "cat_file", failing)
+    assert store.read("media/a") == b"x"
+    monkeypatch.setattr(outage, "FOR_S", 0.0)
+    calls = 0
+    with pytest.raises(StorageFailed, match=r"failed at read: EndpointConnectionError.*give the same command again"):
+        store.read("media/a")
+    calls = 3
+    with pytest.raises(FileNotFoundError):
+        store.read("media/b")
 
 
 def test_a_commit_whose_answer_was_lost_is_not_taken_for_another_s(
