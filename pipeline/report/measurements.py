@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipeline.decide.config import DecideConfig
 from pipeline.decide.licences import create_uses
 from pipeline.decide.rules import parse_rule, rule_columns
-from pipeline.decide.thresholds import thresholds
+from pipeline.decide.thresholds import Threshold, thresholds
 from pipeline.report.meanings import MEANINGS
 from pipeline.report.words import TOPICS
 from pipeline.store.relations import Relations
@@ -102,11 +102,14 @@ def histograms(
     relations: Relations, config: DecideConfig, *, values: Callable[[Measurement], str] = values_of
 ) -> list[Histogram]:
     """One for each measurement that any clip has. `values`: as `values_of` gives them, maybe from a faster table."""
-    found = (_histogram(relations, one, values(one), config) for one in measurements())
+    rules = [(tier, rule, thresholds(rule)) for tier in ("subject", "sync") for rule in getattr(config, tier)]
+    found = (_histogram(relations, one, values(one), rules) for one in measurements())
     return [histogram for histogram in found if histogram is not None]
 
 
-def _histogram(relations: Relations, one: Measurement, values: str, config: DecideConfig) -> Histogram | None:
+def _histogram(
+    relations: Relations, one: Measurement, values: str, rules: list[tuple[str, str, list[Threshold]]]
+) -> Histogram | None:
     query = relations.connection.execute
     known, unknown, low, high, least, most = query(
         f"""SELECT count(value), count(*) - count(value), quantile_cont(value, {TAIL}),
@@ -116,8 +119,7 @@ def _histogram(relations: Relations, one: Measurement, values: str, config: Deci
         return None
     if known < 1 / TAIL:
         low, high = least, most
-    bounds = [(tier, rule) for tier in ("subject", "sync") for rule in getattr(config, tier)]
-    marks = [(tier, rule, [t for t in thresholds(rule) if t.column == one.column]) for tier, rule in bounds]
+    marks = [(tier, rule, [t for t in found if t.column == one.column]) for tier, rule, found in rules]
     every_mark = [x for _, _, found in marks for t in found for x in _sides(t.value, t.absolute)]
     low, high = min([low, *every_mark]), max([high, *every_mark])
     if low == high:

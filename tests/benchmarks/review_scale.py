@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,7 @@ def main() -> None:
     with served(run) as server:
         print(f"{options.clips:,} clips; the server answers after {time.perf_counter() - begun:.1f} s", flush=True)
         for name, path in PAGES.items():
-            times, answer = timed(lambda path=path: server.ask(path.format(source=clip.split("_")[0], clip=clip)))
+            times, answer = timed(partial(server.ask, path.format(source=clip.split("_")[0], clip=clip)))
             slow += max(times) >= LIMIT_S
             found = re.search(r'id="count"[^>]*>([0-9,]+) clip', answer.text)
             assert found is None or found[1] != "0", f"{name}: a page of nothing"

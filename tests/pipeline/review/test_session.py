@@ -61,7 +61,12 @@ def test_a_clip_is_shown_from_memory_whatever_the_journal_holds(
     session.refresh()
     read = Files.read
     asked: list[str] = []
-    monkeypatch.setattr(Files, "read", lambda self, path: (asked.append(path), read(self, path))[1])
+
+    def noted(files: Files, path: str) -> bytes:
+        asked.append(path)
+        return read(files, path)
+
+    monkeypatch.setattr(Files, "read", noted)
     page = Pages(session, "run").clip(GOOD.key, Wanted())
     assert page is not None
     assert page.count(" by <bdi>Ann</bdi>") == 2
@@ -74,7 +79,7 @@ SAID = st.tuples(
 )
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(said=st.lists(SAID, max_size=6))
 def test_what_stands_after_each_verdict_is_what_stands_of_all(
     session: Session, said: list[tuple[str, object, str]]
@@ -90,7 +95,8 @@ def test_what_stands_after_each_verdict_is_what_stands_of_all(
             about = {"undoes": earlier[-1]}
         more = {"reference": PICTURE} if kind == "bad_reference" else {}
         id_ = f"{next(numbers):032x}"
-        session.say(Verdict(id=id_, at_us=session.now_us(), kind=kind, reviewer=reviewer, **about, **more))
+        given_now = {"id": id_, "at_us": session.now_us(), "kind": kind, "reviewer": reviewer, **about, **more}
+        session.say(Verdict.model_validate(given_now))
     found = [session.query(f"SELECT * FROM {table} ORDER BY ALL") for table in ("standing", "bad_references")]
     create_standing(session.relations)
     assert found == [session.query(f"SELECT * FROM {table} ORDER BY ALL") for table in ("standing", "bad_references")]

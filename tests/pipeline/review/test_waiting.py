@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,7 +55,7 @@ def waiting(tab: Page, server: Served | None = None) -> list[str]:
 
 def test_verdicts_wait_for_their_run_through_kills_and_restarts(context: BrowserContext, tmp_path: Path) -> None:
     write_run(tmp_path / "one")
-    write_run(tmp_path / "other")
+    shutil.copytree(tmp_path / "one", tmp_path / "other")
     old = context.new_page()
     with served(tmp_path / "one") as first:
         port = first.port
