@@ -1,9 +1,10 @@
 """The whole story of a clip: where it came from, every measurement and every rule on the way."""
 
+from collections.abc import Collection
 from typing import Any
 
 from pipeline.store.relations import Relations
-from pipeline.verdicts.fold import all_verdicts
+from pipeline.verdicts.fold import all_verdicts, committed_ids
 from schemas.errors import UserError
 from schemas.sample import KEY_PATTERN
 
@@ -26,6 +27,17 @@ _LONG = {"embedding", "caption_embedding", "mouth", "signature"}
 
 def trace(relations: Relations, key: str) -> dict[str, Any]:
     """Table -> row or rows. Raises UserError for a key that the run does not hold."""
+    story = story_of(relations, key)
+    every = all_verdicts(relations.files, relations.snapshot)
+    undone = {(row["undoes"], row["reviewer"]) for row in every if row["kind"] == "undo"}
+    said = sorted((row for row in every if row["clip_id"] == key), key=lambda row: (row["at_us"], row["id"]))
+    heard = committed_ids(relations.files, relations.snapshot)
+    shard = story.pop("shard")
+    return {**story, "verdicts": verdicts_of(story["clips"][0], said, undone=undone, heard=heard), "shard": shard}
+
+
+def story_of(relations: Relations, key: str) -> dict[str, Any]:
+    """Like `trace`, but for what people said."""
     if not KEY_PATTERN.match(key):
         raise UserError(f"{key!r} is no sample key; keys look like <source>_<start_us>_<end_us>")
     clip = _rows(relations, "clips", "id", key)
@@ -39,16 +51,17 @@ def trace(relations: Relations, key: str) -> dict[str, Any]:
     }
     story.update({table: _rows(relations, table, "id", key) for table in BY_ID})
     story.update({table: _rows(relations, table, "clip_id", key) for table in BY_CLIP})
-    story["verdicts"] = verdicts_of(relations, clip[0])
     story["shard"] = _shard(relations, key)
     return story
 
 
-def verdicts_of(relations: Relations, clip: dict[str, Any]) -> list[dict[str, Any]]:
-    """What people said of a clip, in the order in which they said it, also where no decision heard it yet."""
-    everything = all_verdicts(relations.files, relations.snapshot)
-    undone = {(row["undoes"], row["reviewer"]) for row in everything if row["kind"] == "undo"}
-    heard = {id_ for (id_,) in relations.connection.execute("SELECT id FROM verdicts").fetchall()}
+def verdicts_of(
+    clip: dict[str, Any], said: list[dict[str, Any]], *, undone: Collection[tuple[str, str]], heard: Collection[str]
+) -> list[dict[str, Any]]:
+    """What people said of a clip, and whether it stands.
+
+    `undone`: verdicts, and who took them back. `heard`: verdicts that the decisions in force know.
+    """
     return [
         {
             **{name: value for name, value in row.items() if value not in (None, "")},
@@ -61,8 +74,7 @@ def verdicts_of(relations: Relations, clip: dict[str, Any]) -> list[dict[str, An
             ),
             "in_decisions": row["id"] in heard,
         }
-        for row in sorted(everything, key=lambda row: (row["at_us"], row["id"]))
-        if row["clip_id"] == clip["id"]
+        for row in said
     ]
 
 

@@ -13,6 +13,8 @@ class Damage:
 
     key: str
     reason: str
+    unread: bool = False
+    """Whether its bytes could not be had, which says nothing about the sample."""
 
 
 @dataclass(frozen=True, kw_only=True)

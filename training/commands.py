@@ -68,7 +68,10 @@ def encode(
         list[str] | None, typer.Option("--set", help="Change a setting: a.b=value. May be given again.")
     ] = None,
 ) -> None:
-    """Run the frozen encoders over shards once, so that training does not: latents, text and audio features."""
+    """Run the frozen encoders over shards once, so that training does not: latents, text and audio features.
+
+    Started by `torchrun --no-python`, all processes deal the shards among them.
+    """
     from training.config import load_config
 
     settings = load_config(config, change or [])
@@ -76,7 +79,8 @@ def encode(
     from training.encode import encode as run
 
     done = run(settings, data=manifest, out=out)
-    print(f"{done.manifest}: {done.samples} samples encoded in {done.seconds:.0f} s, {done.too_short} are too short")
+    if done.tells:
+        print(f"{done.manifest}: {done.samples} samples encoded in {done.seconds:.0f} s, {done.too_short} too short")
     if done.damaged:
         raise WorkFailed(f"{done.damaged} samples could not be used: see {out / 'damaged.jsonl'}")
 

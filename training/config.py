@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from schemas.configuration import Configuration, merged, parse_settings, read_yaml, validated
 from schemas.errors import UserError
@@ -142,13 +142,21 @@ class Objective(Configuration):
     """The loss. The paper publishes neither the shift nor the dropout nor the mask's weight: these are our choices."""
 
     shift: float = Field(default=2.0, gt=0)
-    """Moves the drawn timesteps towards noise: s = k u / (1 + (k - 1) u). Larger videos want more."""
+    """Moves the drawn timesteps towards noise: s = k u / (1 + (k - 1) u)."""
+    shifts: dict[Annotated[str, Field(pattern=r"^\d+x\d+$")], Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict
+    )
+    """For sizes of `data.sizes`, as {720x1280: 5}; the others have `shift`. Larger videos want more."""
     dropout: Dropout = Dropout()
     """How often each condition is missing."""
     mask_weight: float = Field(default=0.05, ge=0)
     """Weight of the mask predictor's loss beside the velocity's."""
     mask_factor_limit: float = Field(default=30.0, ge=1)
     """Upper bound of hw / sum(M), by which small faces weigh more."""
+
+    def shift_of(self, height: int, width: int) -> float:
+        """Of videos of that size in pixels."""
+        return self.shifts.get(f"{height}x{width}", self.shift)
 
 
 class Optimizer(Configuration):
@@ -258,6 +266,13 @@ class TrainingConfig(Configuration):
     validation: Validation = Validation()
     checkpoints: Checkpoints = Checkpoints()
     logging: Logging = Logging()
+
+    @model_validator(mode="after")
+    def _shifts_are_of_sizes_in_use(self) -> Self:
+        known = [f"{height}x{width}" for height, width in self.data.sizes]
+        if unknown := sorted(set(self.objective.shifts) - set(known)):
+            raise ValueError(f"objective.shifts names {unknown[0]}, and data.sizes has {', '.join(known)}")
+        return self
 
     @property
     def total_steps(self) -> int:

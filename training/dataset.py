@@ -4,8 +4,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import aiohttp
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 from schemas.errors import UserError
 from schemas.manifest import Manifest, Shard, parse_manifest
 from schemas.sample import INDEX_SCHEMA
+from training.reading import ReadFailed, patiently
 
 _BLOCK = 1 << 20
 
@@ -80,14 +83,14 @@ def verify_shards(shards: ShardSet, *, hashes: bool) -> None:
     """Compare each shard's size, and with `hashes` its SHA-256, with the manifest. Raises UserError at a lie."""
     for shard in shards.manifest.shards:
         address = shards.address(shard.url)
-        filesystem, path = fsspec.core.url_to_fs(address)
         try:
-            size = filesystem.size(path)
-        except OSError as error:
-            raise UserError(f"the shard {address} cannot be read: {error}") from error
+            size = patiently(address, partial(_size, address))
+            found = patiently(address, partial(_sha256, address)) if hashes and size == shard.bytes else shard.sha256
+        except ReadFailed as error:
+            raise UserError(f"the shard {error}") from error
         if size != shard.bytes:
             raise UserError(f"the shard {address} has {size} bytes, the manifest says {shard.bytes}: copy it again")
-        if hashes and (found := _sha256(address)) != shard.sha256:
+        if found != shard.sha256:
             raise UserError(
                 f"the shard {address} has the SHA-256 {found[:16]}..., the manifest says {shard.sha256[:16]}...: "
                 "it is not what was packed; copy it again or pack anew"
@@ -115,9 +118,14 @@ def _read(address: str, complaint: str) -> bytes:
     try:
         with fsspec.open(address, "rb") as file:
             content: bytes = file.read()
-    except OSError as error:
+    except (OSError, aiohttp.ClientError) as error:
         raise UserError(f"{complaint} {address}: give the manifest.json that `humo pack` wrote") from error
     return content
+
+
+def _size(address: str) -> int:
+    filesystem, path = fsspec.core.url_to_fs(address)
+    return int(filesystem.size(path))
 
 
 def _sha256(address: str) -> str:

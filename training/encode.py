@@ -1,4 +1,7 @@
-"""`humo encode`: shards run through the frozen encoders, as shards with their own manifest, index and fingerprint."""
+"""`humo encode`: shards run through the frozen encoders, as shards with their own manifest, index and fingerprint.
+
+Processes that `torchrun` started deal the shards among them; what comes out is the same, byte for byte.
+"""
 
 import hashlib
 import io
@@ -6,9 +9,9 @@ import json
 import sys
 import tarfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +25,12 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from humo.checkpoints import KNOWN_PARTS, Model
 from humo.conditions.reference import zero_condition
 from schemas.errors import UserError
 from schemas.manifest import Counts, Feature, Manifest, Shard, shards_fingerprint
 from schemas.sample import FPS, INDEX_SCHEMA
-from training.config import Augmentation, TrainingConfig
+from training.config import Augmentation, Parallel, TrainingConfig
 from training.dataset import IndexRow, ShardSet, open_shard_set, verify_shards
 from training.decode import decode_clip
 from training.draws import Draw, generator
@@ -36,7 +40,7 @@ from training.parallel import joined
 from training.plan import Bucket, Slot, bucket_of
 from training.recipe import recipe_fingerprint, recipe_of
 from training.samples import DamagedSample, read_members
-from training.start import start_model
+from training.start import unspread_model
 from training.windows import Window, cut_window
 
 _PARTIAL, _NOTE = ".partial-", ".made-"
@@ -53,45 +57,63 @@ class Encoded:
     damaged: int
     """`damaged.jsonl` beside the manifest says which and why."""
     seconds: float
+    tells: bool
+    """Whether this process is the one to tell about it."""
 
 
 def encode(config: TrainingConfig, *, data: str, out: Path) -> Encoded:
     """Encode all samples of a manifest that training could use.
 
-    A shard that is there is not made again, so a killed call goes on where it was.
+    A shard that is there is not made again, so a killed call goes on where it was, on any number of processes.
 
-    Raises UserError for unreadable data, and for an `out` with shards of another recipe or source.
+    Raises UserError for unreadable data, and for an `out` with shards of another recipe or source, or that the
+    processes do not share.
     """
     began = time.monotonic()
     source = open_shard_set(data)
     if source.manifest.features:
         raise UserError(f"{data} is encoded already")
-    if config.data.verify != "nothing":
-        verify_shards(source, hashes=config.data.verify == "hashes")
-    with joined(config.parallel, device=config.device) as world:
-        model = start_model(config, world)
+    # How training is to be spread is no matter here: every process has the encoders whole.
+    with joined(Parallel(), device=config.device) as world:
+        model = unspread_model(config, dict.fromkeys(KNOWN_PARTS, world.device))
         recipe = {"source": source.manifest.fingerprint, **recipe_of(config, model)}
-        _begin(out, recipe)
         encoder = BatchEncoder(model, world.device)
-        buckets = {bucket for row in source.rows if (bucket := bucket_of(row, config.data))}
-        nulls = {NULL_TEXT: encoder.text("")}
-        if model.transformer.form == "channels":
-            for bucket in buckets:
-                frames = bucket.frames + 4 * bucket.references
-                size = {"height": bucket.height, "width": bucket.width}
-                grey = zero_condition(model.codec, frames=frames, **size)
-                nulls[null_name(frames, bucket.height, bucket.width)] = grey
-        (out / NULLS).write_bytes(safetensors.torch.save(_stored(nulls, config)))
+
+        def begin() -> None:
+            _begin(out, recipe)
+            _write(out / NULLS, safetensors.torch.save(_stored(_nulls(config, source, model, encoder), config)))
+
+        world.by_first(begin)
+        own = source.manifest.shards[world.rank :: world.size]
+        if config.data.verify != "nothing":
+            part = replace(source, manifest=source.manifest.model_copy(update={"shards": own}))
+            verify_shards(part, hashes=config.data.verify == "hashes")
+        rows = defaultdict(list)
+        for row in source.rows:
+            rows[row.shard].append(row)
         work = _Work(config, source, encoder, out)
-        made = [work.shard(shard, [row for row in source.rows if row.shard == shard.url]) for shard in progress(source)]
-    features = [Feature(name=FEATURES, fingerprint=recipe_fingerprint(recipe))]
-    return _close(out, made, features, began)
+        for shard in progress(own, shown=world.first):
+            work.shard(shard, rows[shard.url])
+        world.meet()
+        made = [_read_note(out, shard) for shard in source.manifest.shards]
+        features = [Feature(name=FEATURES, fingerprint=recipe_fingerprint(recipe))]
+        return _close(out, made, features, began, tells=world.first)
 
 
-def progress(source: ShardSet) -> Iterable[Shard]:
+def progress(shards: Sequence[Shard], *, shown: bool) -> Iterable[Shard]:
     """The shards, with a bar on a terminal."""
-    shards = source.manifest.shards
-    return track(shards, description="encoding", console=Console(stderr=True), disable=not sys.stderr.isatty())
+    hidden = not shown or not sys.stderr.isatty()
+    return track(shards, description="encoding", console=Console(stderr=True), disable=hidden)
+
+
+def _nulls(config: TrainingConfig, source: ShardSet, model: Model, encoder: BatchEncoder) -> dict[str, Tensor]:
+    nulls = {NULL_TEXT: encoder.text("")}
+    if model.transformer.form == "channels":
+        for bucket in {bucket for row in source.rows if (bucket := bucket_of(row, config.data))}:
+            frames = bucket.frames + 4 * bucket.references
+            grey = zero_condition(model.codec, frames=frames, height=bucket.height, width=bucket.width)
+            nulls[null_name(frames, bucket.height, bucket.width)] = grey
+    return nulls
 
 
 class _Made(BaseModel):
@@ -107,11 +129,11 @@ class _Work:
     def __init__(self, config: TrainingConfig, source: ShardSet, encoder: BatchEncoder, out: Path) -> None:
         self._config, self._source, self._encoder, self._out = config, source, encoder, out
 
-    def shard(self, source: Shard, rows: Sequence[IndexRow]) -> _Made:
-        """One shard of the source as one encoded shard, in the same order."""
-        note = self._out / f"{_NOTE}{source.sha256[:16]}.json"
+    def shard(self, source: Shard, rows: Sequence[IndexRow]) -> None:
+        """One shard of the source as one encoded shard, in the same order, unless it is there."""
+        note = _note(self._out, source)
         if note.is_file():
-            return _Made.model_validate_json(note.read_text())
+            return
         partial = self._out / f"{_PARTIAL}{source.sha256[:16]}.tar"
         places: list[tuple[IndexRow, int, int]] = []
         damaged: list[dict[str, str]] = []
@@ -138,8 +160,7 @@ class _Work:
             made = self._named(partial, source, places).model_copy(update={"too_short": too_short, "damaged": damaged})
         else:
             partial.unlink()
-        note.write_text(made.model_dump_json())
-        return made
+        _write(note, made.model_dump_json().encode())
 
     def _named(self, partial: Path, source: Shard, places: Sequence[tuple[IndexRow, int, int]]) -> _Made:
         """The finished tar under the name that its content gives it."""
@@ -194,22 +215,41 @@ def _begin(out: Path, recipe: dict[str, object]) -> None:
     path = out / RECIPE
     if path.is_file() and json.loads(path.read_text()) != recipe:
         raise UserError(f"{out} holds shards of another source or recipe: give another --out")
-    if out.exists() and any(out.iterdir()) and not path.is_file():
+    found = [one for one in out.iterdir() if not one.name.startswith(_PARTIAL)] if out.exists() else []
+    if found and not path.is_file():
         raise UserError(f"{out} is there already and holds no encoded shards: give another --out")
     out.mkdir(parents=True, exist_ok=True)
     for left in out.glob(f"{_PARTIAL}*"):
         left.unlink()
-    path.write_text(json.dumps(recipe, indent=1) + "\n")
+    _write(path, (json.dumps(recipe, indent=1) + "\n").encode())
 
 
-def _close(out: Path, made: Sequence[_Made], features: list[Feature], began: float) -> Encoded:
-    """Write index and manifest."""
+def _note(out: Path, source: Shard) -> Path:
+    return out / f"{_NOTE}{source.sha256[:16]}.json"
+
+
+def _read_note(out: Path, source: Shard) -> _Made:
+    note = _note(out, source)
+    if not note.is_file():
+        raise UserError(f"{out} lacks what another process encoded: give a folder that all of them see")
+    return _Made.model_validate_json(note.read_text())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(f"{_PARTIAL}{path.name}")
+    partial.write_bytes(content)
+    partial.rename(path)
+
+
+def _close(out: Path, made: Sequence[_Made], features: list[Feature], began: float, *, tells: bool) -> Encoded:
+    """What all processes made together. The one that tells writes index and manifest."""
     rows = [row for one in made for row in one.rows]
     shards = [one.shard for one in made if one.shard]
     damaged = [entry for one in made for entry in one.damaged]
     too_short = sum(one.too_short for one in made)
-    if damaged:
-        (out / "damaged.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in damaged))
+    if damaged and tells:
+        _write(out / "damaged.jsonl", "".join(json.dumps(entry) + "\n" for entry in damaged).encode())
     if not rows:
         raise UserError(f"no sample could be encoded: {too_short} are too short, {len(damaged)} are damaged")
     kinds = Counter(row["tier"] for row in rows) + Counter(row["split"] for row in rows)
@@ -221,14 +261,18 @@ def _close(out: Path, made: Sequence[_Made], features: list[Feature], began: flo
         counts=Counts(samples=len(rows), seconds=seconds, **kinds),
         shards=shards,
     )
-    pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), out / "index.parquet")
-    (out / "manifest.json").write_text(manifest.to_json())
+    if tells:
+        index = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), index)
+        _write(out / "index.parquet", index.getvalue().to_pybytes())
+        _write(out / "manifest.json", manifest.to_json().encode())
     return Encoded(
         manifest=out / "manifest.json",
         samples=len(rows),
         too_short=too_short,
         damaged=len(damaged),
         seconds=time.monotonic() - began,
+        tells=tells,
     )
 
 

@@ -1,6 +1,7 @@
 """A batch of pixels, sound and words through the frozen encoders to what the model takes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,11 +13,12 @@ from humo.checkpoints import Model
 from humo.conditions.audio import WINDOW, audio_windows
 from humo.conditions.reference import null_reference, zero_condition
 from humo.conditions.text import clean_text
-from humo.encoders import SAMPLES_PER_FRAME, latent_frames
+from humo.encoders import SAMPLES_PER_FRAME, TextEncoder, latent_frames
 from training.batch import Batch, FeatureBatch, PixelBatch
 from training.features import NULL_TEXT, null_name
 
-_KEPT_CAPTIONS = 4096
+_KEPT_TEXTS = 1 << 30
+"""Bytes; a long caption of UMT5 takes 8 MB."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,27 @@ class EncodedBatch:
     """1, or 0 for a damaged sample."""
 
 
+class _Texts:
+    """Encoded captions, the least recently used dropped when they take more than `limit` bytes."""
+
+    def __init__(self, encoder: TextEncoder, *, limit: int) -> None:
+        self._encoder, self._limit, self._used = encoder, limit, 0
+        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+
+    def get(self, caption: str) -> Tensor:
+        if caption in self._kept:
+            self._kept.move_to_end(caption)
+            return self._kept[caption]
+        text_ld = self._encoder.encode([clean_text(caption)])[0].cpu()
+        self._kept[caption] = text_ld
+        self._used += text_ld.nbytes
+        while self._used > self._limit:
+            self._used -= self._kept.popitem(last=False)[1].nbytes
+        return text_ld
+
+
 class BatchEncoder:
-    """The three frozen encoders and the official nulls. Texts are encoded once and kept.
+    """The three frozen encoders and the official nulls. Encoded texts are kept, on the CPU.
 
     Args:
         model: whose encoders these are.
@@ -63,9 +84,7 @@ class BatchEncoder:
         self._audio, self._codec = model.audio_encoder, model.codec
         sizes = model.transformer.config
         self._audio_shape = (WINDOW, int(sizes["audio_groups"]), int(sizes["audio_dim"]))
-        self._text: Callable[[str], Tensor] = lru_cache(maxsize=_KEPT_CAPTIONS)(
-            lambda caption: model.text_encoder.encode([clean_text(caption)])[0]
-        )
+        self._texts = _Texts(model.text_encoder, limit=_KEPT_TEXTS)
         self._zero = lru_cache(maxsize=8)(self._grey)
 
     def encode(self, batch: Batch, *, with_audio: bool = True) -> EncodedBatch:
@@ -105,8 +124,8 @@ class BatchEncoder:
         return latents.view(*references_brhwc.shape[:2], *latents.shape[1:]).transpose(1, 2)
 
     def text(self, caption: str) -> Tensor:
-        """(tokens, channels)."""
-        return self._text(caption)
+        """(tokens, channels), on the CPU."""
+        return self._texts.get(caption)
 
     def sound(self, waveform_s: Tensor, frames: int) -> Tensor:
         """Features (frames, groups, channels)."""
@@ -117,7 +136,8 @@ class BatchEncoder:
         frames = batch.waveform_bs.shape[1] // SAMPLES_PER_FRAME
         length = latent_frames(frames)
         windows = []
-        for place, has in enumerate(batch.has_audio_b.tolist()):
+        # What stands in a damaged sample's place has no features.
+        for place, has in enumerate((batch.has_audio_b & (batch.weight_b > 0)).tolist()):
             if not has:
                 windows.append(torch.zeros(length, *self._audio_shape))
             elif isinstance(batch, FeatureBatch):
@@ -135,7 +155,7 @@ class BatchEncoder:
 
     def _captions(self, batch: PixelBatch) -> list[Tensor]:
         return [
-            self._text(caption if has else "") for caption, has in zip(batch.captions, batch.has_text_b, strict=True)
+            self.text(caption if has else "") for caption, has in zip(batch.captions, batch.has_text_b, strict=True)
         ]
 
     def _stored_texts(self, batch: FeatureBatch) -> list[Tensor]:

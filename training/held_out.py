@@ -15,9 +15,10 @@ from training.config import Augmentation, TrainingConfig
 from training.dataset import IndexRow, ShardSet
 from training.draws import timestep
 from training.encoding import BatchEncoder, Conditions, EncodedBatch
-from training.loader import Batches
+from training.loader import LATENT_PIXELS, Batches
 from training.objective import predict, squared_error
 from training.plan import Bucket, Plan, Slot, Task, bucket_of
+from training.reading import ReadFailed
 from training.step import autocast
 
 
@@ -32,7 +33,7 @@ class HeldOut:
         self.first_step = plan.total_steps
         """The first step that training does not have."""
         quantiles = (np.arange(config.validation.timesteps) + 0.5) / config.validation.timesteps
-        self._times = [timestep(NormalDist().inv_cdf(quantile), config.objective.shift) for quantile in quantiles]
+        self._normals = [NormalDist().inv_cdf(quantile) for quantile in quantiles]
 
     def slots(self, rows: Sequence[IndexRow], *, windows: int, beyond: int) -> dict[Bucket, list[Slot]]:
         """Evenly spread windows of each row, in the step that lies so far beyond training's last."""
@@ -48,10 +49,13 @@ class HeldOut:
         return found
 
     def load(self, slots: Sequence[Slot]) -> Batch:
-        """Their batch; every condition that a sample has is there."""
+        """Their batch; every condition that a sample has is there. Raises ReadFailed."""
         kept = torch.ones(len(slots), dtype=torch.bool)
         has_audio = torch.tensor([slot.task == "sync" for slot in slots])
-        return replace(self._batches.load(slots), has_text_b=kept, has_image_b=kept, has_audio_b=has_audio)
+        batch = self._batches.load(slots)
+        if unread := [damage for damage in batch.damaged if damage.unread]:
+            raise ReadFailed(f"held-out sample {unread[0].key}: {unread[0].reason}")
+        return replace(batch, has_text_b=kept, has_image_b=kept, has_audio_b=has_audio)
 
     def encode(self, encoder: BatchEncoder, slots: Sequence[Slot]) -> EncodedBatch:
         """Their batch, encoded."""
@@ -60,8 +64,10 @@ class HeldOut:
     @torch.no_grad()
     def errors(self, model: HuMoTransformer, own: EncodedBatch, conditions: Conditions) -> Tensor:
         """Squared errors (B, T, h, w) on the CPU, means over channels and over the times at even quantiles."""
+        height, width = (LATENT_PIXELS * side for side in own.clean_bcthw.shape[-2:])
+        shift = self.config.objective.shift_of(height, width)
         total = torch.zeros(())
-        for time in self._times:
+        for time in (timestep(normal, shift) for normal in self._normals):
             with autocast(self.config, own.time_b.device):
                 output = predict(
                     model,
@@ -71,4 +77,4 @@ class HeldOut:
                     conditions=conditions,
                 )
             total = total + squared_error(output, own.clean_bcthw, own.noise_bcthw).mean(dim=1).cpu()
-        return total / len(self._times)
+        return total / len(self._normals)

@@ -1,7 +1,6 @@
 """What went wrong in a run, on record: samples that could not be used, steps that were skipped."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from training.batch import Batch, Damage
 from training.config import TrainingConfig
 from training.parallel import World
 from training.progress import ProgressLog
+from training.reading import ReadFailed
 
 
 class Diverged(WorkFailed):
@@ -28,18 +28,21 @@ class Ledger:
 
     def damage(self, batch: Batch, log: ProgressLog) -> None:
         """Take in a step's damaged samples. Raises WorkFailed where they end the run."""
-        met = int(self._world.totals({"damaged": len(batch.damaged)})["damaged"])
-        if not met:
+        # Those with the same samples read them each for itself: what one of them meets counts as well.
+        if not self._world.totals({"damaged": len(batch.damaged)}, sharers=True)["damaged"]:
             return
         damaged = self._world.gathered(batch.damaged)
+        if unread := [damage for damage in damaged if damage.unread]:
+            raise ReadFailed(f"step {batch.step}: {unread[0].reason}. Once it can be read, --resume goes on")
         for damage in damaged:
             if damage.key not in self.damaged:
                 self.damaged[damage.key] = damage
                 log.say(f"damaged sample {damage.key}, left out: {damage.reason}")
-                self._append("damaged.jsonl", asdict(damage))
+                self._append("damaged.jsonl", {"key": damage.key, "reason": damage.reason})
         if self._config.data.damaged == "stop":
             raise WorkFailed(f"step {batch.step}: the sample {damaged[0].key} cannot be used: {damaged[0].reason}")
-        if met >= self._config.data.batch:
+        valid = float(self._world.least(batch.weight_b).sum())
+        if not self._world.totals({"valid": valid})["valid"]:
             raise Diverged(f"step {batch.step}: no sample of the batch can be used. First: {damaged[0].reason}")
 
     def skip(self, batch: Batch, *, where: str, reason: str, in_a_row: int, log: ProgressLog) -> None:

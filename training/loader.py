@@ -17,6 +17,7 @@ from training.draws import Draw, generator, timestep
 from training.features import Features, empty_features, feature_batch, read_features
 from training.framing import LATENT_FRAMES
 from training.plan import Plan, Slot
+from training.reading import ReadFailed
 from training.samples import DamagedSample
 from training.windows import ClipCache, Window, cut_window, empty_window, pixel_batch, stacked
 
@@ -85,6 +86,10 @@ class Batches(Dataset[Batch]):
             except DamagedSample as error:
                 items.append(empty(slot))
                 damaged.append(Damage(slot.row.key, str(error)))
+            except ReadFailed as error:
+                # What reads ahead only tells of it: all processes of the run are to stop, and at the same step.
+                items.append(empty(slot))
+                damaged.append(Damage(slot.row.key, str(error), unread=True))
         lost = {damage.key for damage in damaged}
         draws = [self._draw(slot) for slot in slots]
         has_text, has_image, has_audio = (torch.tensor([draw[2][which] for draw in draws]) for which in range(3))
@@ -114,7 +119,8 @@ class Batches(Dataset[Batch]):
         dropout = self._config.objective.dropout
         rates = np.array([dropout.text, dropout.image, dropout.audio])
         stays = generator(seed, Draw.DROPOUT, *place).random(3) >= rates
-        return noise, timestep(normal, self._config.objective.shift), stays.tolist()
+        shift = self._config.objective.shift_of(bucket.height, bucket.width)
+        return noise, timestep(normal, shift), stays.tolist()
 
 
 def batches_from(batches: Batches, first_step: int, *, workers: int) -> Iterator[Batch]:

@@ -15,8 +15,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from schemas.errors import UserError
 from training.config import Parallel
 
 WHOLE_BLOCK = "block"
+_FOR_EVER = timedelta(days=365)
 T = TypeVar("T")
 
 
@@ -65,14 +67,25 @@ class World:
         """Processes that have the same samples."""
         return self.size // self.data_ranks
 
-    def totals(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The sums over all shares of the data. Every process calls it with the same names."""
+    def totals(self, values: Mapping[str, float], *, sharers: bool = False) -> dict[str, float]:
+        """The sums over all shares of the data; with `sharers`, over all processes, though some have the same samples.
+
+        Every process calls it with the same names.
+        """
         if self.size == 1:
             return dict(values)
-        counts = self.rank % self.sequence == 0
+        counts = sharers or self.rank % self.sequence == 0
         summed = torch.tensor(list(values.values()) if counts else [0.0] * len(values), dtype=torch.float64)
         dist.all_reduce(summed)
         return dict(zip(values, summed.tolist(), strict=True))
+
+    def least(self, values_b: Tensor) -> Tensor:
+        """The least of each value among the processes with the same samples, of which every one calls it."""
+        if self.sharers is None:
+            return values_b
+        least_b = values_b.clone()
+        dist.all_reduce(least_b, dist.ReduceOp.MIN, group=self.sharers)
+        return least_b
 
     def gathered(self, items: Sequence[T]) -> list[T]:
         """The different ones of all processes, in order. Every process calls it."""
@@ -92,6 +105,18 @@ class World:
             dist.broadcast_object_list(complaint, group=self.messages)
         if complaint[0] is not None:
             raise UserError(complaint[0])
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What the first process makes, told to the others. Every process calls it."""
+        made: list[Any] = [make() if self.first else None]
+        if self.size > 1:
+            dist.broadcast_object_list(made, group=self.messages)
+        return cast(T, made[0])
+
+    def meet(self) -> None:
+        """Wait for all processes, however long they take: a collective would give up after half an hour."""
+        if self.size > 1:
+            dist.monitored_barrier(self.messages, timeout=_FOR_EVER)
 
 
 @contextmanager
@@ -165,9 +190,9 @@ def spread(model: HuMoTransformer, parallel: Parallel, world: World) -> None:
     heads = int(model.config["heads"])
     if heads % parallel.sequence:
         raise UserError(f"parallel.sequence is {parallel.sequence}, which does not divide the model's {heads} heads")
-    for child in model.children():
-        child.to(torch.float32)
+    # One block after the other: the weights of a large model, whole and in float32, would not fit the memory.
     for block in model.blocks:
+        block.to(torch.float32)
         for name in parallel.recompute:
             if name != WHOLE_BLOCK and name not in dict(block.named_modules()):
                 known = ", ".join(child for child, _ in block.named_children())
@@ -178,6 +203,11 @@ def spread(model: HuMoTransformer, parallel: Parallel, world: World) -> None:
             block.compile()
         if world.mesh is not None:
             fully_shard(block, mesh=world.mesh)
+        else:
+            block.to(world.device)
+    for child in model.children():
+        if child is not model.blocks:
+            child.to(torch.float32)
     if world.mesh is None:
         model.to(world.device)  # type: ignore[arg-type]
         return

@@ -4,10 +4,9 @@ import io
 import tarfile
 from collections.abc import Sequence
 
-import fsspec
-
 from schemas.sample import member_suffixes
 from training.dataset import IndexRow
+from training.reading import EndsEarly, read_range
 
 
 class DamagedSample(Exception):
@@ -19,16 +18,14 @@ def read_members(address: str, row: IndexRow, wanted: Sequence[str] | None = Non
 
     `wanted`: the extensions it must have; those that `humo pack` writes when None.
 
-    Raises DamagedSample if the bytes are not there, are no tar, or hold another sample's or an unknown member.
+    Raises:
+        DamagedSample: the file ends before them, they are no tar, or hold another sample's or an unknown member.
+        ReadFailed: they could not be read, which says nothing about the sample.
     """
     try:
-        with fsspec.open(address, "rb", cache_type="none") as file:
-            file.seek(row.offset)
-            content = file.read(row.bytes)
-    except OSError as error:
-        raise DamagedSample(f"cannot read {address}: {error}") from error
-    if len(content) != row.bytes:
-        raise DamagedSample(f"{address} ends {row.bytes - len(content)} bytes too early")
+        content = read_range(address, row.offset, row.bytes)
+    except EndsEarly as error:
+        raise DamagedSample(str(error)) from error
     return parse_members(content, row, wanted)
 
 

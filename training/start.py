@@ -1,7 +1,9 @@
 """The model that training begins from, spread over the processes, and the model directory it ends as."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,34 +27,47 @@ MINI = "mini"
 
 
 def start_model(config: TrainingConfig, world: World, *, encoded: bool = False) -> Model:
-    """The model in float32, its transformer spread as the configuration says. Where the data are `encoded` the text
-    and the audio encoder stay on the CPU.
+    """The model in float32, its transformer spread as the configuration says.
+
+    Where the data are `encoded`, the first process alone has encoders, which it exports and makes validation videos
+    with; text and audio encoder stay on its CPU.
 
     Raises UserError for an unfit model directory and for a spread that does not fit the model.
     """
-    model = mini_model(config.seed) if config.model.start == MINI else _read(Path(config.model.start), world, encoded)
+    cpu, here = torch.device("cpu"), world.device
+    devices = {"text_encoder": cpu, "audio_encoder": cpu, "vae": here} if encoded else dict.fromkeys(KNOWN_PARTS, here)
+    model = unspread_model(config, {} if encoded and not world.first else devices)
     spread(model.transformer, config.parallel, world)
     return model
 
 
-def _read(directory: Path, world: World, encoded: bool) -> Model:
-    """With the transformer's weights still file maps, of which every process will take its shards."""
+def unspread_model(config: TrainingConfig, devices: Mapping[str, torch.device]) -> Model:
+    """`start_model` before it is spread: of a model directory the transformer's weights are still file maps, which take
+    no memory until they are used. Encoders are read onto their `devices`, by the names of `KNOWN_PARTS`; what is not
+    named there is not read.
+
+    Raises UserError for an unfit model directory.
+    """
+    return mini_model(config.seed) if config.model.start == MINI else _read(Path(config.model.start), devices)
+
+
+class _NotRead:
+    """In the place of an encoder for which this process has no use."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} of an encoder that this process did not read")
+
+
+def _read(directory: Path, devices: Mapping[str, torch.device]) -> Model:
     index = read_index(directory)
     folder = directory / "transformer"
     transformer = empty_transformer(read_transformer_config(folder), where=str(folder))
     fit_weights(transformer, read_weights(folder), where=str(folder))
     dtype = next(transformer.parameters()).dtype
-    parts = {
-        part: load_part(
-            directory,
-            part,
-            part_class(directory, index, part),
-            device=torch.device("cpu") if encoded and part != "vae" else world.device,
-            dtype=dtype,
-            weights="full",
-        )
-        for part in KNOWN_PARTS
-    }
+    parts: dict[str, Any] = dict.fromkeys(KNOWN_PARTS, _NotRead())
+    for part, device in devices.items():
+        found = part_class(directory, index, part)
+        parts[part] = load_part(directory, part, found, device=device, dtype=dtype, weights="full")
     return Model(
         transformer=transformer,
         text_encoder=parts["text_encoder"],

@@ -4,7 +4,7 @@ import time
 import zlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,7 @@ def backward(
     stage: Stage,
 ) -> Gradients:
     """Fill the parameters' gradients with those of the step's loss, clipped. Every process calls it with its share."""
+    batch = replace(batch, weight_b=world.least(batch.weight_b))
     own = count(batch.face_mask_bthw, batch.weight_b)
     counted = world.totals({"samples": own.samples, "faces": own.faces})
     counts = Counts(**counted)

@@ -68,13 +68,14 @@ class Validation:
         given = encoded.conditions
         assert given.audio_btwgc is not None
         mode: Mode = "TIA" if slot.task == "sync" else "TI"
-        negative = self._encoder.text(defaults.negative_text)[None].to(self._world.device)
+        # Of encoded data the first process alone has encoders.
+        negative = self._world.from_first(lambda: self._encoder.text(defaults.negative_text))[None]
         with autocast(self._steady.config, self._world.device):
             latents = sample(
                 model.transformer,
                 noise=encoded.noise_bcthw,
                 text=given.text_bld,
-                text_negative=negative,
+                text_negative=negative.to(self._world.device),
                 audio_windows=given.audio_btwgc,
                 reference=given.reference_bcrhw,
                 zero_condition=given.zero_bcthw,

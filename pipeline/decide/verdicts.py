@@ -102,7 +102,8 @@ def verdicts_query(rules: Rules, within: str, *, contested: str = "false", revie
     )
     shown += "".join(f", m{place}" for place in free)
     tables = " ".join(
-        f'LEFT JOIN {_rows(table, within, reviewed)} AS "{table}" ON "{table}".id = "clips".id' for table in CLIP_TABLES
+        f'LEFT JOIN {clip_rows(table, within, reviewed=reviewed)} AS "{table}" ON "{table}".id = "clips".id'
+        for table in CLIP_TABLES
     )
     if reviewed:
         tables += f' LEFT JOIN (SELECT * FROM standing WHERE {within}) AS "review" ON "review".id = "clips".id'
@@ -174,7 +175,8 @@ def _judged(rule: Rule, free: bool) -> str:
     return f'CASE WHEN "review".accepted THEN true ELSE {rule.sql} END' if free else rule.sql
 
 
-def _rows(table: str, within: str, reviewed: bool) -> str:
+def clip_rows(table: str, within: str, *, reviewed: bool) -> str:
+    """SQL of a clip-level table as rules see it: with the captions that reviewers wrote, where any verdict stands."""
     if table == "captions" and reviewed:
         # A caption that a reviewer wrote stands in the place of the measured one.
         words = "len(string_split_regex(standing.caption, '\\s+'))"

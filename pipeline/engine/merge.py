@@ -25,7 +25,7 @@ from pipeline.store.bundles import homes, merged
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import ALL, Bundle, Snapshot, commit, latest
-from pipeline.verdicts.fold import all_verdicts
+from pipeline.verdicts.fold import all_verdicts, settled
 from pipeline.verdicts.journal import record
 from pipeline.verdicts.verdict import Verdict
 from schemas.configuration import differing
@@ -97,11 +97,11 @@ def merge(out: Files, runs: Sequence[Files], *, accept_stale: bool, progress: Pr
     write_run(out, config)
     for side in sides:
         # What people said of the clips, as it is on record; the decisions take it into their table.
-        for row in all_verdicts(side.files, side.snapshot) if side.files.root != out.root else []:
+        for row in all_verdicts(side.files, side.snapshot, removed=removed) if side.files.root != out.root else []:
             record(out, Verdict.model_validate(row))
     new = run_sets(out, commit(out, base, snapshot), config)
     # Rows that were left out, above all those that were taken down elsewhere, lie in parts that no commit names.
-    for path in set(parts) - base.paths() - new.paths():
+    for path in {*(set(parts) - base.paths() - new.paths()), *settled(out, new)}:
         out.remove(path)
     return Merged(
         snapshot=new,

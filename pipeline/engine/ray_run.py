@@ -37,7 +37,8 @@ OBJECT_STORE_BYTES = 256 * 2**20
 
 CONNECT_SECONDS = 5.0
 
-THREADS = {"env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}}
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+THREADS = {"env_vars": ONE_THREAD}
 """One thread a process: the actors are the parallelism, and pinned threads repeat their sums."""
 
 
@@ -49,25 +50,43 @@ def running_ray(config: CurateConfig, address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     context = DataContext.get_current()
     context.enable_progress_bars = False
+    # A unit is a block of its own, so that clips are measured while the rest of their source is still being cut.
+    context.target_max_block_size = 1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": THREADS}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address:
         _check_reachable(address)
         try:
             with _without_remarks():
-                ray.init(address=address, **options)
+                ray.init(address=address, runtime_env=THREADS, **options)
         except (ConnectionError, RuntimeError) as error:
             raise UserError(f"there is no Ray cluster at {address}: {error}") from error
     else:
         # The two pools take turns more than they compete, so each may have all of its workers.
         cores = sum(pass_.actors * pass_.cpus for pass_ in passes(config)) + 2
         options |= {"num_cpus": ceil(cores), "object_store_memory": OBJECT_STORE_BYTES}
-        with _without_remarks():
+        # Inherited, not as a runtime environment: for that Ray would start all its workers a second time.
+        with _without_remarks(), _inherited(ONE_THREAD):
             ray.init(address="local", include_dashboard=False, **options)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _inherited(variables: dict[str, str]) -> Iterator[None]:
+    """What is started inside has these environment variables."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -183,7 +202,6 @@ def run_passes(root: str, config: CurateConfig, jobs: Iterable[Job]) -> Iterator
     dataset: Dataset = ray.data.from_items(items, override_num_blocks=len(items))
     cut, *measure = passes(config)
     dataset = dataset.map_batches(_CutActor, **_pool(cut, len(items)), fn_constructor_args=about)
-    dataset = dataset.repartition(target_num_rows_per_block=1)
     for pass_ in measure:
         arguments = (*about, pass_.stages, pass_ is measure[-1])
         # A source may give many units, so that only the pool of one source is bounded.

@@ -30,6 +30,7 @@ from pipeline.store.bundles import homes, merged
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import ALL, Snapshot, commit
+from pipeline.verdicts.fold import people_edited_since
 from schemas.errors import UserError
 
 
@@ -57,7 +58,7 @@ def take_down(
 
     A person leaves with every shot that shows one of that person's tracks; others in these shots leave with them.
 
-    Raises UserError where the run knows no such thing, or several are named.
+    Raises UserError where the run knows no such thing, several are named, or a person whose tracks are about to change.
     """
     if source is identity is sample is None:
         if not files.exists(UNFINISHED):
@@ -68,6 +69,11 @@ def take_down(
         return _finish(files, snapshot, config, Removed(snapshot=snapshot, sources=0, clips=0, files=0, copies=[]))
     refuse_unfinished(files)
     refuse_stale(files, snapshot, config)
+    if identity is not None and people_edited_since(files, snapshot):
+        raise UserError(
+            f"people were merged or split by hand since the last decisions: give 'humo decide {files.root}' first, and "
+            "then the person by the name that 'humo trace' shows"
+        )
     relations = Relations(files, snapshot)
     clips = _clips_of(relations, source=source, identity=identity, sample=sample)
     gone = {row["id"] for row in clips}

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.decide.config import DecideConfig
+from pipeline.decide.licences import create_uses
 from pipeline.decide.rules import parse_rule, rule_columns
 from pipeline.decide.thresholds import thresholds
 from pipeline.report.meanings import MEANINGS
@@ -85,8 +86,7 @@ def measurements() -> list[Measurement]:
                 if column in NAMES:
                     continue
                 title, label = named.get(column, (table.capitalize(), name.replace("_", " ")))
-                meaning = MEANINGS.get(column, "")
-                found.append(Measurement(column=column, title=title, label=label, meaning=meaning))
+                found.append(Measurement(column=column, title=title, label=label, meaning=MEANINGS[column]))
     return found
 
 
@@ -160,10 +160,11 @@ def _y(number: int, tallest: int) -> float:
 def _counted(relations: Relations, text: str) -> dict[str, Any]:
     """Clips on both sides of a rule, and those of which it cannot tell, whatever other rules say."""
     rule = parse_rule(text)
-    tables = sorted({name.split(".")[0] for name in rule.columns} & {*CLIP_TABLES})
-    joins = " ".join(f'LEFT JOIN "{table}" ON "{table}".id = clips.id' for table in tables)
-    if len(tables) < len({name.split(".")[0] for name in rule.columns} - {"clips"}):
-        return {"passed": 0, "failed": 0, "unknown": 0}
+    tables = sorted({name.split(".")[0] for name in rule.columns})
+    joins = " ".join(f'LEFT JOIN "{table}" ON "{table}".id = clips.id' for table in tables if table in CLIP_TABLES)
+    if "locations" in tables:
+        create_uses(relations)
+        joins += ' LEFT JOIN uses AS "locations" ON "locations".id = clips.source_id'
     counts = dict(
         relations.connection.execute(
             f"SELECT {rule.sql} AS passed, count(*) FROM clips {joins} WHERE clips.status = 'ok' GROUP BY 1"

@@ -7,27 +7,17 @@ from typing import Any
 
 import soundfile
 
-from pipeline.decide.rules import parse_rule
 from pipeline.report.words import TOPICS
+from pipeline.review.gallery import Wanted, neighbour_query
+from pipeline.review.judged import judged
 from pipeline.review.session import Session
 from pipeline.store.media import get_media, media_path
-from pipeline.store.relations import quoted
-from pipeline.trace import trace, verdicts_of
+from pipeline.trace import story_of, verdicts_of
 from schemas.sample import FPS, SAMPLE_RATE
 from schemas.tables import CLIP_TABLES
 
 WAVE_WIDTH, WAVE_HEIGHT = 1000, 80
 """Of the waveform, in units of its picture."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """A rule and what it said of the clip: passed, or not, or None where it cannot tell."""
-
-    tier: str
-    rule: str
-    passed: bool | None
-    values: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,27 +31,30 @@ class Wave:
     offset_words: str
 
 
-def clip_facts(session: Session, key: str) -> dict[str, Any] | None:
-    """For the template; None where there is no such clip."""
+def clip_facts(session: Session, key: str, wanted: Wanted) -> dict[str, Any] | None:
+    """For the template; None where there is no such clip. `wanted`: the gallery that it was opened from."""
     rows = session.query("SELECT * FROM gallery WHERE id = ?", [key])
     if not rows:
         return None
     clip = rows[0]
-    tables = {
-        table: next(iter(session.query(f'SELECT * FROM "{table}" WHERE id = ?', [key])), None) for table in CLIP_TABLES
-    }
-    story = trace(session.relations, key)
-    story["verdicts"] = verdicts_of(session.relations, clip)
-    decision = next(iter(session.query("SELECT * FROM decisions WHERE id = ?", [key])), None)
+    tables = {table: _row(session, table, key) for table in CLIP_TABLES}
+    decision, standing = _row(session, "decisions", key), _row(session, "standing", key)
+    corrected = (standing or {}).get("caption")
+    opened = session.opened
+    said = verdicts_of(clip, session.said_of(key), undone=session.undone(), heard=opened.heard)
+    story = {**story_of(session.relations, key), "verdicts": said}
     boxes = (tables["faces"] or {}).get("boxes_sha256")
     facts = {
         "clip": clip,
+        "wanted": wanted,
         "video": media_path("clips", clip["media_sha256"]),
         "sound": media_path("audio", clip["audio_sha256"]) if clip["audio_sha256"] else None,
         "boxes": media_path("faces", boxes) if boxes else None,
         "speaker": (tables["sync"] or {}).get("speaker_track"),
-        "decision": decision,
-        "rules": _rules(session, key),
+        "caption": clip["caption"] if corrected is None else corrected,
+        "corrected": corrected is not None,
+        "decision_made": decision is not None,
+        "rules": judged(session, opened.config.decide, key, decision),
         "wave": _wave(session, clip, tables),
         "words": _words((tables["speech"] or {}).get("word_times")),
         "topics": [(topic, tables[topic.table]) for topic in TOPICS if tables[topic.table] is not None],
@@ -71,36 +64,18 @@ def clip_facts(session: Session, key: str) -> dict[str, Any] | None:
                LEFT JOIN tracks AS t ON t.id = i.id WHERE i.clip_id = ? ORDER BY i.track""",
             [key],
         ),
-        "verdicts": [row for row in story["verdicts"] if row["stands"] == "yes"],
+        "verdicts": [row for row in said if row["stands"] == "yes"],
         "story": {table: json.dumps(rows, indent=1, default=str, ensure_ascii=False) for table, rows in story.items()},
-        "neighbours": _neighbours(session, clip["place"]),
+        "neighbours": {
+            name: next((row["id"] for row in session.query(*neighbour_query(wanted, key, before=before))), None)
+            for name, before in (("before", True), ("after", False))
+        },
     }
     return facts
 
 
-def _rules(session: Session, key: str) -> list[Judged]:
-    """Every rule of both tiers on the measurements as they are, one after the other."""
-    found: list[Judged] = []
-    joins = " ".join(f'LEFT JOIN "{table}" ON "{table}".id = clips.id' for table in CLIP_TABLES)
-    uses = """(SELECT source_id AS id, min(licence) AS licence, min(consent) AS consent FROM locations
-               GROUP BY source_id) AS "locations" """
-    for tier in ("subject", "sync"):
-        for text in getattr(session.config.decide, tier):
-            rule = parse_rule(text)
-            seen = " || ', ' || ".join(
-                f"'{name} = ' || coalesce(CAST({_column(name)} AS VARCHAR), 'unknown')" for name in rule.columns
-            )
-            row = session.query(
-                f"""SELECT {rule.sql} AS passed, {seen} AS "values" FROM clips {joins}
-                    LEFT JOIN {uses} ON "locations".id = clips.source_id WHERE clips.id = {quoted(key)}"""
-            )[0]
-            found.append(Judged(tier=tier, rule=text, passed=row["passed"], values=row["values"]))
-    return found
-
-
-def _column(name: str) -> str:
-    table, column = name.split(".")
-    return f'"{table}"."{column}"'
+def _row(session: Session, table: str, key: str) -> dict[str, Any] | None:
+    return next(iter(session.query(f'SELECT * FROM "{table}" WHERE id = ?', [key])), None)
 
 
 def _wave(session: Session, clip: dict[str, Any], tables: dict[str, dict[str, Any] | None]) -> Wave | None:
@@ -172,9 +147,3 @@ def _references(
     for one in found:
         one["chosen"] = one["id"] in chosen
     return sorted(found, key=lambda one: (not one["chosen"], one["track"], one["rank"]))
-
-
-def _neighbours(session: Session, place: int) -> dict[str, str | None]:
-    rows = session.query("SELECT id, place FROM gallery WHERE place IN (?, ?)", [place - 1, place + 1])
-    ids = {row["place"]: row["id"] for row in rows}
-    return {"before": ids.get(place - 1), "after": ids.get(place + 1)}

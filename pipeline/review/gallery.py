@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from pipeline.report.clips import place_clips
 from pipeline.report.measurements import measurements
@@ -39,8 +39,7 @@ _OUTCOMES = {
 }
 _SAID = {
     "none": "id NOT IN (SELECT id FROM standing)",
-    "disputed": """id IN (SELECT clip_id FROM verdicts WHERE kind = 'accept')
-                   AND id IN (SELECT id FROM standing WHERE rejected)""",
+    "disputed": "id IN (SELECT id FROM standing WHERE disputed)",
     "accept": "id IN (SELECT id FROM standing WHERE accepted)",
     "reject": "id IN (SELECT id FROM standing WHERE rejected)",
     "fix_caption": "id IN (SELECT id FROM standing WHERE wants_caption)",
@@ -60,10 +59,11 @@ class Wanted(BaseModel):
     source: str = Field(default="", pattern="^([0-9a-f]{16})?$")
     person: str = Field(default="", max_length=80)
     measure: str = Field(default="", max_length=80)
-    low: float | None = None
-    high: float | None = None
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
     words: str = Field(default="", max_length=200, description="In the file's name or the caption")
     audit: str = Field(default="", pattern="^([0-9a-f]{32})?$")
+    unseen_by: str = Field(default="", max_length=80, description="Of this reviewer no verdict stands")
     sort: str = Field(default="", max_length=80, description="A measurement; else by file and time")
     order: Literal["up", "down"] = "up"
     after: str = Field(default="", max_length=100, description="The last clip of the page before")
@@ -114,6 +114,9 @@ def create_gallery(relations: Relations, path: Path) -> None:
             FROM placed JOIN clips ON clips.id = placed.id {joins} LEFT JOIN decisions ON decisions.id = placed.id
             ORDER BY placed.place"""
     )
+    # Read from now on: nothing lies beside the file that would stay when it is removed.
+    execute("DETACH pages")
+    execute(f"ATTACH {quoted(str(path))} AS pages (READ_ONLY)")
     execute("CREATE OR REPLACE VIEW gallery AS SELECT * FROM pages.gallery")
 
 
@@ -140,6 +143,12 @@ def condition(wanted: Wanted) -> tuple[str, dict[str, Any]]:
                       FROM verdicts WHERE id = $audit)"""
         )
         values["audit"] = wanted.audit
+    if wanted.unseen_by:
+        parts.append(
+            "id NOT IN (SELECT id FROM standing WHERE "
+            "list_contains(list_transform(said, lambda one: one.reviewer), $unseen_by))"
+        )
+        values["unseen_by"] = wanted.unseen_by
     if wanted.measure and wanted.low is not None:
         parts.append(f'"{wanted.measure}" >= $low')
         values["low"] = wanted.low
@@ -154,25 +163,40 @@ def condition(wanted: Wanted) -> tuple[str, dict[str, Any]]:
 
 def page_query(wanted: Wanted) -> tuple[str, dict[str, Any]]:
     """SQL of the next page after the clip `wanted.after`, which need not be among the wanted any more."""
-    where, values = condition(wanted)
+    key, later, values = _beside(wanted)
+    down = "DESC" if wanted.order == "down" else "ASC"
+    return (
+        f"""WITH last AS (SELECT {key} AS last_key, place AS last_place FROM gallery WHERE id = $after),
+            page AS (SELECT id, {key} AS key FROM gallery LEFT JOIN last ON true
+                     WHERE (last_key IS NULL OR {later}) AND {condition(wanted)[0]}
+                     ORDER BY {key} {down}, place LIMIT {PAGE + 1})
+            SELECT gallery.*, standing.said
+            FROM page JOIN gallery USING (id) LEFT JOIN standing USING (id)
+            ORDER BY page.key {down}, place""",
+        {**values, "after": wanted.after},
+    )
+
+
+def neighbour_query(wanted: Wanted, clip: str, *, before: bool) -> tuple[str, dict[str, Any]]:
+    """SQL of the clip that is shown next to another, or before it; that one need not be among the wanted."""
+    key, later, values = _beside(wanted, before=before)
+    down = "DESC" if (wanted.order == "down") is not before else "ASC"
+    return (
+        f"""WITH last AS (SELECT {key} AS last_key, place AS last_place FROM gallery WHERE id = $clip)
+            SELECT id FROM gallery, last WHERE {later} AND {condition(wanted)[0]}
+            ORDER BY {key} {down}, place {"DESC" if before else "ASC"} LIMIT 1""",
+        {**values, "clip": clip},
+    )
+
+
+def _beside(wanted: Wanted, *, before: bool = False) -> tuple[str, str, dict[str, Any]]:
+    """SQL of what clips are sorted by, and of whether one comes after (before) the clip of `last`; parameters."""
     down = wanted.order == "down"
     missing = "'-inf'" if down else "'inf'"
     key = f'coalesce("{wanted.sort}"::DOUBLE, {missing}::DOUBLE)' if wanted.sort else "place::DOUBLE"
-    values["after"] = wanted.after
-    later = "<" if down else ">"
     # Among equals by place, whatever the direction.
-    return (
-        f"""WITH last AS (SELECT {key} AS last_key, place AS last_place FROM gallery WHERE id = $after),
-            page AS (
-                SELECT id, {key} AS key FROM gallery LEFT JOIN last ON true
-                WHERE {where} AND (last_key IS NULL OR {key} {later} last_key
-                                   OR ({key} = last_key AND place > last_place))
-                ORDER BY {key} {"DESC" if down else "ASC"}, place LIMIT {PAGE + 1})
-            SELECT gallery.*, standing.verdict, standing.rejected, standing.accepted
-            FROM page JOIN gallery USING (id) LEFT JOIN standing USING (id)
-            ORDER BY page.key {"DESC" if down else "ASC"}, place""",
-        values,
-    )
+    beyond, place = "<" if down is not before else ">", "<" if before else ">"
+    return key, f"({key} {beyond} last_key OR ({key} = last_key AND place {place} last_place))", condition(wanted)[1]
 
 
 def count_query(wanted: Wanted) -> tuple[str, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Clips, sounds and pictures of the run, by their hash; parts of them where a player asks for parts."""
 
+import asyncio
 import re
 
 from aiohttp import web
@@ -16,8 +17,8 @@ TYPES = {
 }
 """Kinds that are served. Sources are not."""
 NAME = re.compile(r"^([0-9a-f]{32,64})(\.[a-z0-9]+)$")
-# Media are named by their content.
-FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+# What is taken down tomorrow may not lie in a browser's folder then.
+KEPT_NOWHERE = {"Cache-Control": "no-store"}
 
 
 async def serve_media(files: Files, request: web.Request) -> web.StreamResponse:
@@ -27,14 +28,14 @@ async def serve_media(files: Files, request: web.Request) -> web.StreamResponse:
     if kind not in TYPES or named is None or named[2] != SUFFIX[kind] or named[1][:2] != two:
         raise web.HTTPNotFound
     path = f"media/{kind}/{two}/{named[0]}"
-    headers = {**FOREVER, "Content-Type": TYPES[kind]}
+    headers = {**KEPT_NOWHERE, "Content-Type": TYPES[kind]}
     local = files.local_path(path)
     if local is not None:
         if not local.is_file():
             raise web.HTTPNotFound
         return web.FileResponse(local, headers=headers)
     try:
-        data = files.read(path)
+        data = await asyncio.to_thread(files.read, path)
     except FileNotFoundError as error:
         raise web.HTTPNotFound from error
     return _part(request, data, headers)

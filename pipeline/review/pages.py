@@ -8,10 +8,9 @@ from urllib.parse import urlencode
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from pipeline.decide.funnel import rule_order
-from pipeline.report.measurements import Histogram, histograms, measurements
+from pipeline.report.measurements import measurements
 from pipeline.report.people import count_people, people
 from pipeline.report.words import count, duration
-from pipeline.report.write import overview_of_run
 from pipeline.review.clip import clip_facts
 from pipeline.review.gallery import PAGE, SAID, SHOWN, Wanted, count_query, page_query
 from pipeline.review.session import Session
@@ -36,12 +35,10 @@ ASSETS = (
 
 
 class Pages:
-    """Pages of a session. What only changes with a commit is made once for each."""
+    """Pages of a session."""
 
     def __init__(self, session: Session, name: str) -> None:
         self._session = session
-        self._name = name
-        self._made: tuple[int, dict[str, Any]] = (-1, {})
         self._environment = Environment(
             loader=ChoiceLoader([PackageLoader("pipeline.review"), PackageLoader("pipeline.report")]),
             autoescape=True,
@@ -56,7 +53,8 @@ class Pages:
 
     def overview(self) -> str:
         """Where the run stands: funnel, histograms, hours, cost, failures."""
-        return self._render("review_overview.html", overview=self._overview(), histograms=self.histograms())
+        opened = self._session.opened
+        return self._render("review_overview.html", overview=opened.overview, histograms=opened.histograms)
 
     def clips(self, wanted: Wanted) -> str:
         """A page of the gallery."""
@@ -72,12 +70,12 @@ class Pages:
             shown=SHOWN,
             said=SAID,
             measurements=measurements(),
-            rules=[f"{tier}: {rule}" for tier, rule in rule_order(self._session.config.decide)],
+            rules=[f"{tier}: {rule}" for tier, rule in rule_order(self._session.opened.config.decide)],
         )
 
-    def clip(self, key: str) -> str | None:
-        """Everything about a clip; None where there is none."""
-        facts = clip_facts(self._session, key)
+    def clip(self, key: str, wanted: Wanted) -> str | None:
+        """Everything about a clip, among those of a gallery; None where there is none."""
+        facts = clip_facts(self._session, key, wanted)
         return None if facts is None else self._render("review_clip.html", **facts)
 
     def people(self, page: int) -> str:
@@ -90,10 +88,10 @@ class Pages:
 
     def what_if(self) -> str:
         """The sliders."""
-        config = self._session.config
-        found = sliders(config.decide, config.faces.descriptor, self.histograms())
-        by_column = {one.measurement.column: one for one in self.histograms()}
-        return self._render("what_if.html", sliders=found, histograms=by_column)
+        opened = self._session.opened
+        found = sliders(opened.config.decide, opened.config.faces.descriptor, opened.histograms)
+        by_column = {one.measurement.column: one for one in opened.histograms}
+        return self._render("what_if.html", sliders=found, histograms=by_column, state=opened.state)
 
     def audits(self) -> str:
         """Audits with their estimates, and how far reviewers agree."""
@@ -116,33 +114,17 @@ class Pages:
             reviewers=reviewers,
         )
 
-    def histograms(self) -> list[Histogram]:
-        """Of the commit."""
-        found: list[Histogram] = self._once(
-            "histograms", lambda: histograms(self._session.relations, self._session.config.decide)
-        )
-        return found
-
-    def _overview(self) -> Any:
-        return self._once("overview", lambda: overview_of_run(self._session.relations, self._session.config.decide))
-
-    def _once(self, name: str, make: Any) -> Any:
-        number = self._session.snapshot.number
-        if self._made[0] != number:
-            self._made = (number, {})
-        if name not in self._made[1]:
-            self._made[1][name] = make()
-        return self._made[1][name]
-
     def _standing(self) -> list[dict[str, Any]]:
-        rows = self._session.verdicts()
-        undone = {(row["undoes"], row["reviewer"]) for row in rows if row["kind"] == "undo"}
-        return [row for row in reversed(rows) if (row["id"], row["reviewer"]) not in undone]
+        undone = self._session.undone()
+        return [row for row in reversed(self._session.verdicts()) if (row["id"], row["reviewer"]) not in undone]
 
     def _render(self, template: str, **facts: Any) -> str:
-        said = len(self._session.verdicts())
-        snapshot = self._session.snapshot.number
-        return self._environment.get_template(template).render(**facts, snapshot=snapshot, verdicts_said=said)
+        about = {
+            "snapshot": self._session.opened.snapshot.number,
+            "verdicts_said": self._session.count_verdicts(),
+            "run_id": self._session.run,
+        }
+        return self._environment.get_template(template).render(**facts, **about)
 
 
 def asset(name: str) -> bytes:

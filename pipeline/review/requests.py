@@ -1,10 +1,17 @@
 """What the pages send."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.verdicts.verdict import ID, TEXT
+from pipeline.verdicts.verdict import ID, TEXT, Population
+from schemas.errors import UserError
+
+RUN = Field(pattern=ID, description="The run that the page showed, as `run_id` names it")
+
+
+class Outdated(UserError):
+    """A page asks for what was true when it was loaded, and is not any more."""
 
 
 class Said(BaseModel):
@@ -13,6 +20,7 @@ class Said(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     id: str = Field(pattern=ID)
+    run: str = RUN
 
     def fields(self) -> dict[str, Any]:
         """For the verdict itself, which checks them."""
@@ -26,6 +34,7 @@ class NewAudit(BaseModel):
 
     id: str = Field(pattern=ID)
     reviewer: str = Field(min_length=1, max_length=80, pattern=TEXT)
-    population: Literal["sync", "subject", "kept", "rejected", "unknown"]
+    run: str = RUN
+    population: Population
     half_width: float = Field(gt=0, le=0.5, description="Wanted precision of the share: plus or minus so much")
     expected: float = Field(gt=0, lt=1, description="The share that is likely right; 0.5 is the safest guess")

@@ -1,7 +1,6 @@
 """The review's server: on this machine alone, with a token that it makes and prints."""
 
 import asyncio
-import json
 import secrets
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,12 +12,11 @@ from pipeline.review.gallery import Wanted
 from pipeline.review.guard import guard
 from pipeline.review.media import serve_media
 from pipeline.review.pages import ASSETS, Pages, asset
-from pipeline.review.requests import NewAudit, Said
+from pipeline.review.requests import NewAudit, Outdated, Said
+from pipeline.review.saying import draw_audit, take
 from pipeline.review.session import Session
 from pipeline.review.what_if import Moved, answer, as_yaml, moved
-from pipeline.verdicts.audit import count_of, draw, sample_size
 from pipeline.verdicts.export import as_csv
-from pipeline.verdicts.verdict import Verdict
 from schemas.errors import UserError
 
 T = TypeVar("T")
@@ -42,7 +40,9 @@ class Server:
         app = web.Application(middlewares=[guard(token, port, command="humo review")], client_max_size=LARGEST)
         app.router.add_get("/", self._page(lambda _: self._pages.overview()))
         app.router.add_get("/clips", self._page(lambda request: self._pages.clips(_wanted(request))))
-        app.router.add_get("/clips/{key}", self._page(lambda request: self._pages.clip(request.match_info["key"])))
+        app.router.add_get(
+            "/clips/{key}", self._page(lambda request: self._pages.clip(request.match_info["key"], _wanted(request)))
+        )
         app.router.add_get("/people", self._page(lambda request: self._pages.people(_number(request))))
         app.router.add_get("/what-if", self._page(lambda _: self._pages.what_if()))
         app.router.add_post("/what-if", self._what_if)
@@ -71,63 +71,40 @@ class Server:
 
     async def _say(self, request: web.Request) -> web.Response:
         said = await _body(request, Said)
-        fields = {**said.fields(), "at_us": self._session.now_us()}
-
-        def write() -> dict[str, Any]:
-            verdict = Verdict.model_validate(fields)
-            if verdict.kind == "undo":
-                before = self._session.verdict(str(verdict.undoes))
-                if before is None or before["reviewer"] != verdict.reviewer:
-                    raise UserError("only who gave a verdict can take it back")
-            self._session.say(verdict)
-            return {"id": verdict.id}
-
-        return web.json_response(await _checked(write))
+        return web.json_response(await _checked(lambda: take(self._session, said)))
 
     async def _audit(self, request: web.Request) -> web.Response:
         wanted = await _body(request, NewAudit)
-
-        def write() -> dict[str, Any]:
-            relations = self._session.relations
-            population = count_of(relations, wanted.population)
-            if not population:
-                raise UserError("there is no such clip to audit")
-            size = sample_size(half_width=wanted.half_width, expected=wanted.expected, population=population)
-            details = {
-                **wanted.model_dump(include={"population", "half_width", "expected"}),
-                "of": population,
-                "snapshot": self._session.snapshot.number,
-                "clips": draw(relations, wanted.population, size=size, seed=wanted.id),
-            }
-            about = {"id": wanted.id, "at_us": self._session.now_us(), "reviewer": wanted.reviewer}
-            self._session.say(Verdict(kind="audit", details=json.dumps(details), **about))
-            return {"id": wanted.id, "clips": size}
-
-        return web.json_response(await _checked(write))
+        return web.json_response(await _checked(lambda: draw_audit(self._session, wanted)))
 
     async def _what_if(self, request: web.Request) -> web.Response:
         asked = await _body(request, Moved)
         async with self._deciding:
 
             def ask() -> dict[str, Any]:
-                section = moved(self._session.config.decide, asked)
-                found = answer(self._session.files, self._session.snapshot, section)
-                return {**found, "section": section}
+                self._session.refresh()
+                opened = self._session.opened
+                section = moved(opened, asked)
+                return {**answer(self._session.files, opened, section), "section": section}
 
             return web.json_response(await _checked(ask))
 
     async def _configuration(self, request: web.Request) -> web.Response:
         def make() -> str:
-            asked = Moved.model_validate_json('{"values": ' + request.query.get("values", "{}") + "}")
-            return as_yaml(moved(self._session.config.decide, asked))
+            self._session.refresh()
+            asked = Moved.model_validate_json(request.query.get("moved", ""))
+            return as_yaml(moved(self._session.opened, asked))
 
         headers = {"Content-Disposition": 'attachment; filename="decide.yaml"'}
         return web.Response(text=await _checked(make), content_type="application/yaml", headers=headers)
 
     async def _export(self, _: web.Request) -> web.Response:
-        text = as_csv(self._session.verdicts())
+        def make() -> str:
+            self._session.refresh()
+            return as_csv(self._session.verdicts())
+
         headers = {"Content-Disposition": 'attachment; filename="verdicts.csv"', "Cache-Control": "no-store"}
-        return web.Response(text=text, content_type="text/csv", headers=headers)
+        return web.Response(text=await _checked(make), content_type="text/csv", headers=headers)
 
     async def _asset(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -148,6 +125,8 @@ async def _checked(work: Callable[[], T]) -> T:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise web.HTTPBadRequest(text=f"{where}: {first['msg']}" if where else first["msg"]) from error
+    except Outdated as error:
+        raise web.HTTPConflict(text=str(error)) from error
     except UserError as error:
         raise web.HTTPBadRequest(text=str(error)) from error
 

@@ -4,15 +4,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from pipeline.config import CurateConfig
 from pipeline.decide.config import DecideConfig
 from pipeline.decide.thresholds import thresholds, with_value
+from pipeline.decide.verdicts import parse_rules
 from pipeline.engine.decide_again import decide_again
-from pipeline.engine.run_file import resolve
 from pipeline.report.measurements import Histogram
+from pipeline.review.requests import Outdated
+from pipeline.review.session import Opened
 from pipeline.store.files import Files
-from pipeline.store.snapshots import Snapshot
+from schemas.configuration import merged, validated
 from schemas.errors import UserError
 
 STEPS = 200
@@ -38,7 +41,8 @@ class Moved(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    values: dict[str, float] = Field(max_length=200)
+    values: dict[str, FiniteFloat] = Field(max_length=200)
+    state: str = Field(max_length=80, description="The commit and the rules that the sliders were made of")
 
 
 def sliders(config: DecideConfig, descriptor: str, found: list[Histogram]) -> list[Slider]:
@@ -70,8 +74,14 @@ def sliders(config: DecideConfig, descriptor: str, found: list[Histogram]) -> li
     return made
 
 
-def moved(config: DecideConfig, moved: Moved) -> dict[str, Any]:
-    """The section `decide` that these sliders stand for: only what differs. Raises UserError for an unknown slider."""
+def moved(opened: Opened, moved: Moved) -> dict[str, Any]:
+    """The section `decide` that these sliders stand for: only what differs.
+
+    Raises Outdated where the run was decided anew since the sliders were made, UserError for an unknown slider.
+    """
+    if moved.state != opened.state:
+        raise Outdated("the run was decided anew meanwhile; load the page again")
+    config = opened.config.decide
     rules = {tier: list(getattr(config, tier)) for tier in ("subject", "sync")}
     references: dict[str, float] = {}
     for name, value in moved.values.items():
@@ -83,17 +93,19 @@ def moved(config: DecideConfig, moved: Moved) -> dict[str, Any]:
         try:
             rules[tier][int(number)] = with_value(rules[tier][int(number)], int(place), value)
         except (KeyError, ValueError, IndexError) as error:
-            raise UserError(f"there is no threshold {name!r} any more; load the page again") from error
+            raise UserError(f"there is no threshold {name!r}") from error
     section: dict[str, Any] = {
         tier: found for tier, found in rules.items() if tuple(found) != tuple(getattr(config, tier))
     }
     return {**section, **({"references": references} if references else {})}
 
 
-def answer(files: Files, snapshot: Snapshot, section: dict[str, Any]) -> dict[str, Any]:
+def answer(files: Files, opened: Opened, section: dict[str, Any]) -> dict[str, Any]:
     """Funnel and changes, as `humo decide --dry-run --json` gives them. Raises UserError for what it would refuse."""
-    config = resolve(files, {"decide": section} if section else {})
-    return asdict(decide_again(files, snapshot, config, dry_run=True))
+    raw = merged(opened.config.model_dump(mode="json"), {"decide": section})
+    config = validated(CurateConfig, raw, where="configuration")
+    parse_rules(config.decide)
+    return asdict(decide_again(files, opened.snapshot, config, dry_run=True))
 
 
 def as_yaml(section: dict[str, Any]) -> str:

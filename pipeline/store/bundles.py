@@ -105,7 +105,7 @@ def homes(snapshot: Snapshot, files: Files, table: str, keys: Collection[str]) -
 
 
 def _ids(files: Files, path: str) -> Iterator[pa.Array]:
-    with files.open(path) as file:
+    with files.open_committed(path) as file:
         for batch in pq.ParquetFile(file).iter_batches(columns=["id"]):
             yield batch.column(0)
 

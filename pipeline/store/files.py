@@ -12,6 +12,7 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.store.committed_files import CommittedFiles, committed_in
 from pipeline.store.exclusive import created
 from pipeline.store.outage import guarded
 from schemas.errors import UserError
@@ -38,6 +39,7 @@ class Files:
         except (ImportError, ValueError) as error:
             raise UserError(f"{root} cannot be opened: {error}") from error
         self._local = isinstance(self._fs, LocalFileSystem)
+        self._committed = committed_in(self._fs)
 
     def __reduce__(self) -> tuple[type["Files"], tuple[str]]:
         return Files, (self.root,)
@@ -59,7 +61,7 @@ class Files:
     def create(self, path: str, data: bytes) -> bool:
         """Write a file that does not exist yet. Returns False, and changes nothing, where it already does.
 
-        Atomic: a reader sees the whole file or none, also after a kill or a power cut.
+        Atomic: a reader sees the whole file or none, also after a kill or a power cut. On the disk when this returns.
         """
         full = f"{self._base}/{path}"
         if not self._local:
@@ -76,6 +78,7 @@ class Files:
             return False
         finally:
             temporary.unlink()
+        _sync(target.parent)
         return True
 
     @guarded
@@ -88,6 +91,7 @@ class Files:
         target = Path(full)
         target.parent.mkdir(parents=True, exist_ok=True)
         self._write_temporary(data).replace(target)
+        _sync(target.parent)
 
     @guarded
     def remove(self, path: str) -> None:
@@ -166,6 +170,12 @@ class Files:
         return file
 
     @guarded
+    def open_committed(self, path: str) -> IO[bytes]:
+        """Like `open`, for what a commit names: it never changes, so that elsewhere small files are kept in memory."""
+        file: IO[bytes] = self.open(path) if self._local else self._committed.open(f"{self._base}/{path}")
+        return file
+
+    @guarded
     def exists(self, path: str) -> bool:
         """Whether the file is there, whole."""
         return bool(self._fs.exists(f"{self._base}/{path}"))
@@ -197,9 +207,9 @@ class Files:
         return found
 
     @property
-    def remote(self) -> fsspec.AbstractFileSystem | None:
-        """The file system, where it is not this disk."""
-        return None if self._local else self._fs
+    def remote(self) -> CommittedFiles | None:
+        """The file system of committed tables, where it is not this disk."""
+        return None if self._local else self._committed
 
     def address(self, path: str) -> str:
         """The file's whole address: its path on this disk, or a URL of `remote`."""
@@ -230,3 +240,12 @@ class Files:
         path = Path(name)
         path.chmod(0o644)
         return path
+
+
+def _sync(folder: Path) -> None:
+    """Bring the names in a folder to the disk: a file's own bytes being there says nothing of its name."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -79,7 +79,7 @@ class Relations:
         elif table in self.snapshot.sets:
             held.append((self.snapshot.sets[table], []))
         for path, dropped in held:
-            with path.open("rb") if isinstance(path, Path) else self.files.open(path) as file:
+            with path.open("rb") if isinstance(path, Path) else self.files.open_committed(path) as file:
                 parquet = pq.ParquetFile(file)
                 check_version(parquet.schema_arrow, where=f"{self.files.root}/{path}")
                 for batch in parquet.iter_batches(batch_size=GROUP_ROWS):
@@ -123,7 +123,7 @@ class Relations:
 
     def _missing(self, name: str) -> str:
         """SQL of the columns that a set table lacks because an older version wrote it: they are NULL."""
-        with self.files.open(self.snapshot.sets[name]) as file:
+        with self.files.open_committed(self.snapshot.sets[name]) as file:
             written = pq.read_schema(file)
         check_version(written, where=f"{self.files.root}/{self.snapshot.sets[name]}")
         lacking = (field for field in TABLES[name].schema if field.name not in written.names)

@@ -1,13 +1,13 @@
 """Random audits: how many clips to look at, which, and what the answers say about all of them."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.store.relations import Relations
 from pipeline.verdicts.standing import LAST_WORDS
 
-CONFIDENCE = 0.95
 SPREAD = 1.959964
 """Standard deviations of a normal distribution that hold 95 % of it."""
 
@@ -40,8 +40,8 @@ class Estimate:
         """As a line says it."""
         if self.share is None or self.low is None or self.high is None:
             return "nothing judged yet"
-        half = (self.high - self.low) / 2
-        return f"{self.share:.1%} ± {half * 100:.1f} ({self.low:.1%} to {self.high:.1%})"
+        # One number would not do: near 0 and 1 the interval is longer on one side.
+        return f"{self.share:.1%} ({self.low:.1%} to {self.high:.1%})"
 
 
 def sample_size(*, half_width: float, expected: float, population: int) -> int:
@@ -54,17 +54,24 @@ def sample_size(*, half_width: float, expected: float, population: int) -> int:
     return min(population, max(1, -int(-corrected // 1))) if population else 0
 
 
-def estimate(*, size: int, judged: int, good: int) -> Estimate:
-    """Share of good clips with Wilson's interval, which is right for few clips and for shares near 0 and 1 too."""
+def estimate(*, size: int, judged: int, good: int, population: int) -> Estimate:
+    """Share of good clips with Wilson's interval, which is right for few clips and for shares near 0 and 1 too.
+
+    Corrected for a finite population as `sample_size` is: the variance of a share falls by (N - n) / (N - 1), as if so
+    many more clips had been judged. Who judged them all knows the share.
+    """
     if not judged:
         return Estimate(size=size, judged=0, good=0, share=None, low=None, high=None)
-    from scipy.stats import binomtest
-
-    interval = binomtest(good, judged).proportion_ci(CONFIDENCE, method="wilson")
     share = good / judged
-    return Estimate(
-        size=size, judged=judged, good=good, share=share, low=float(interval.low), high=float(interval.high)
-    )
+    low = high = share
+    if judged < population:
+        clips = judged * (population - 1) / (population - judged)
+        squared = SPREAD**2 / clips
+        middle = (share + squared / 2) / (1 + squared)
+        half = math.sqrt(squared * share * (1 - share) + squared**2 / 4) / (1 + squared)
+        # Rounding must not leave 0 or 1 behind.
+        low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return Estimate(size=size, judged=judged, good=good, share=share, low=low, high=high)
 
 
 def count_of(relations: Relations, population: str) -> int:
@@ -81,11 +88,12 @@ def draw(relations: Relations, population: str, *, size: int, seed: str) -> list
 
 def result(relations: Relations, audit: dict[str, Any]) -> Estimate:
     """Of an audit, a row of `verdicts`. A clip is good where somebody accepts it and nobody says anything else."""
-    clips = json.loads(audit["details"])["clips"]
+    details = json.loads(audit["details"])
+    clips = details["clips"]
     judged, good = relations.connection.execute(
         f"""SELECT count(*), count(*) FILTER (fine) FROM (
                 SELECT clip_id, bool_and(kind = 'accept') AS fine FROM ({LAST_WORDS})
                 WHERE clip_id IN (SELECT unnest(?)) GROUP BY clip_id)""",
         [clips],
     ).fetchall()[0]
-    return estimate(size=len(clips), judged=judged, good=good)
+    return estimate(size=len(clips), judged=judged, good=good, population=details["of"])

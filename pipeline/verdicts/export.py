@@ -9,7 +9,8 @@ COLUMNS = (
     "id", "at", "reviewer", "kind", "clip_id", "media_sha256", "note", "caption", "reference", "undoes", "audit",
     "tracks",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a formula begins with, after any blanks; the last four are the full-width signs, which some take for these."""
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:
@@ -26,4 +27,4 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
 
 def _plain(value: Any) -> str:
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if text.startswith(("\t", "\r")) or text.lstrip().startswith(FORMULA) else text

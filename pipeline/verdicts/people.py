@@ -24,7 +24,7 @@ class Edit:
 def edits(relations: Relations) -> list[Edit]:
     """Those that stand, in the order in which they were made."""
     rows = relations.connection.execute(EDITS).fetchall()
-    return [Edit(kind=kind, tracks=tracks, seen=seen or []) for kind, tracks, seen in rows]
+    return [Edit(kind=kind, tracks=tracks, seen=seen) for kind, tracks, seen in rows]
 
 
 def edits_digest(found: list[Edit]) -> str:

@@ -45,8 +45,8 @@ CLIP = f"""SELECT i, printf('%016x', (i // {PER_SOURCE}) * {{step}}::UBIGINT) AS
            hash(i + 1000000000) / 18446744073709551616 AS v FROM range({{first}}, {{last}}) AS r(i)"""
 ITEMS = {
     "clips": """SELECT id, source_id, source_id || '_0_80000000' AS shot_id, n * 4000000 AS start_us,
-                n * 4000000 + 3880000 AS end_us, 97 AS frames, 832 AS width, 480 AS height, md5(id) AS media_sha256,
-                md5(id) AS audio_sha256""",
+                n * 4000000 + 3880000 AS end_us, 97 AS frames, 832 AS width, 480 AS height, sha256(id) AS media_sha256,
+                sha256(id) AS audio_sha256""",
     "quality": """SELECT id, u AS sharpness, CASE WHEN i % 50 > 0 THEN v END AS luma, v AS contrast, u * v AS motion,
                   md5(id)::BLOB AS signature, md5(id) AS thumbnail_sha256""",
     "faces": "SELECT id, (1 + i % 4)::INTEGER AS subjects, u AS largest, md5(id) AS boxes_sha256",
@@ -67,7 +67,7 @@ SETS = {
                      i % 10 = 9 AS is_duplicate, NULL AS duplicate_of, u AS distance""",
     # A person is seen in three sources.
     "identities": """SELECT id || '_t0' AS id, id AS clip_id, 0 AS track,
-                     'p_' || md5((i // 60)::VARCHAR)[:12] AS identity""",
+                     'p_' || md5((i // 60)::VARCHAR)[:12] AS identity, md5(id)[:16] AS seen""",
     "candidates": """SELECT id || '_t0_c' || rank AS id, id AS clip_id, 0 AS track, rank::INTEGER AS rank,
                       id AS reference_clip_id, 0 AS reference_track, 40 AS frame, 0.75 + 0.25 * u - 0.01 * rank
                       AS similarity, [0.1, 0.1, 0.9, 0.9] AS box, v AS size, u AS sharpness,

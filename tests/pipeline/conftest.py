@@ -1,11 +1,14 @@
 """The demo film, rendered and curated once for all tests that look at a real run."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pipeline.demo.film import render_film
 from pipeline.demo.line import DEMO_CONFIG
@@ -26,18 +29,29 @@ def humo(*arguments: str | Path) -> Ran:
     return Ran(code=done.returncode, text=done.stdout + done.stderr)
 
 
-@pytest.fixture(scope="session")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the demo film and its truth table."""
-    folder = tmp_path_factory.mktemp("film")
-    render_film(folder)
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first process of the tests to ask for it makes, for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not Path(f"{folder}.made").exists():
+            make(folder)
+            Path(f"{folder}.made").touch()
     return folder
 
 
 @pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the demo film and its truth table."""
+    return once(tmp_path_factory, "film", render_film)
+
+
+@pytest.fixture(scope="session")
 def film_run(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The film curated by two workers."""
-    run = tmp_path_factory.mktemp("film_run") / "run"
-    done = humo("curate", film, "--out", run, "--config", DEMO_CONFIG)
-    assert done.code == 0, done.text
-    return run
+    """The film curated by two workers. Only for reading: others read it at the same time."""
+
+    def curate(run: Path) -> None:
+        done = humo("curate", film, "--out", run, "--config", DEMO_CONFIG)
+        assert done.code == 0, done.text
+
+    return once(tmp_path_factory, "film_run", curate)

@@ -173,7 +173,7 @@ def _set_rows(files: Files, clips: list[FakeClip]) -> dict[str, list[dict[str, A
         group = min(copies, default=clip.key)
         rows["duplicates"].append({"id": clip.key, "group": group, "is_duplicate": False, "worth": worth})
         track = {"id": f"{clip.key}_t0", "clip_id": clip.key, "track": 0}
-        rows["identities"].append({**track, "identity": clip.person})
+        rows["identities"].append({**track, "identity": clip.person, "seen": f"what {clip.key} shows"})
         others = [one for one in clips if one.person == clip.person and one.key != clip.key]
         other = min(others, key=lambda one: one.key, default=None)
         if other is not None and clip.similarity is not None:

@@ -31,6 +31,8 @@ def test_settings_change_values() -> None:
         ("data.lengths=[16]", "4n . 1"),
         ("stages.sync.trains=[audio, everything]", "stages.sync.trains.1"),
         ("optimizer.ema_decay=1", "optimizer.ema_decay"),
+        ("objective.shifts={big: 2}", "objective.shifts"),
+        ("objective.shifts={480x832: 2}", "objective.shifts names 480x832, and data.sizes has 64x64"),
         ("nothing", "must look like"),
     ],
 )

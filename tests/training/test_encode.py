@@ -1,18 +1,23 @@
 """Training on encoded shards is training on the shards they were made from."""
 
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from humo.checkpoints import save_model_dir
+from humo.checkpoints import load_model_dir, save_model_dir
 from humo.mini.model import mini_model
 from schemas.errors import UserError
+from tests.training.conftest import SMALL
+from tests.training.ranks import killed_at_last, run_ranks, start_ranks
 from tests.training.sample_shards import Sample, write_shards
+from training import start
 from training.config import TrainingConfig, load_config
 from training.dataset import ShardSet, open_shard_set, verify_shards
 from training.encode import encode
@@ -158,3 +163,80 @@ def test_damaged_samples_are_named_and_left_out(tmp_path: Path, small_config: Co
     assert (done.samples, done.damaged) == (3, 1)
     [line] = (tmp_path / "out" / "damaged.jsonl").read_text().splitlines()
     assert json.loads(line)["key"] == "bad"
+
+
+def test_damage_in_encoded_shards_costs_its_slots_alone(square: Path, tmp_path: Path, small_config: Config) -> None:
+    config = small_config(*STILL, "objective.dropout={text: 0, image: 0, audio: 0}")
+    encoded = open_shard_set(str(encode(config, data=str(square), out=tmp_path / "encoded").manifest))
+    torn = next(row for row in encoded.rows if row.tier == "sync")
+    with (tmp_path / "encoded" / torn.shard).open("r+b") as file:
+        file.seek(torn.offset)
+        file.write(b"x" * torn.bytes)
+    slots = Plan(encoded.rows, data=config.data, stages=config.stages, seed=0).slots(8)
+    lost = replace(next(slot for slot in slots if slot.task == "sync"), row=torn)
+    silent = next(slot for slot in slots if slot.task == "subject" and slot.row.key != torn.key)
+    whole = next(slot for slot in slots if slot.task == "sync" and slot.row.key != torn.key)
+    encoder = BatchEncoder(mini_model(0), CPU, read_nulls(encoded))
+    for others in ([], [silent], [whole]):
+        batch = batches(encoded, config).load([lost, *others])
+        assert batch.weight_b.tolist() == [0.0, *(1.0 for _ in others)]
+        audio_btwgc = encoder.encode(batch).conditions.audio_btwgc
+        assert audio_btwgc is not None
+        assert audio_btwgc.any(dim=(1, 2, 3, 4)).tolist() == [False, *(slot is whole for slot in others)]
+
+
+def encode_here(data: Path, out: Path, *, torn: bool) -> None:
+    """With `torn` the second process dies while it writes down what became of its shard."""
+    if torn and os.environ["RANK"] == "1":
+        whole = Path.write_bytes
+
+        def half(self: Path, content: bytes) -> int:
+            whole(self, content[: len(content) // 2])
+            return os._exit(9) if ".made-" in self.name else len(content)
+
+        Path.write_bytes = half  # type: ignore[method-assign, assignment]
+        Path.write_text = lambda self, content: half(self, content.encode())  # type: ignore[method-assign, assignment]
+    encode(load_config("mini", [*SMALL, "parallel.shard=32", "parallel.sequence=5"]), data=str(data), out=out)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_any_number_of_processes_encodes_the_same_and_a_killed_one_goes_on(square: Path, tmp_path: Path) -> None:
+    """However training is to be spread: that is no matter of encoding."""
+    run_ranks(1, partial(encode_here, torn=False), square, tmp_path / "one")
+    with killed_at_last(start_ranks(2, partial(encode_here, torn=True), square, tmp_path / "two")) as ranks:
+        for rank in ranks:
+            rank.join(60)
+        assert [bool(rank.exitcode) for rank in ranks] == [True, True]
+    run_ranks(2, partial(encode_here, torn=False), square, tmp_path / "two")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_encoding_needs_no_transformer_in_memory(
+    square: Path, tmp_path: Path, tiny_model: Path, small_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.start.spread", lambda *given: pytest.fail("the transformer was put on the device"))
+    config = small_config(f"model.start={tiny_model}")
+    assert encode(config, data=str(square), out=tmp_path / "out").samples == 8
+
+
+def train_here(data: Path, out: Path, model: Path) -> None:
+    """With encoders that only the first process can read."""
+    if os.environ["RANK"] == "1":
+        start.load_part = lambda *given, **named: pytest.fail("encoders that nothing needs")  # type: ignore[assignment]
+    few = [f"stages.{name}.steps=1" for name in ("start", "subject", "sync")]
+    shown = [f"validation.{name}" for name in ("every=3", "videos=1", "video_steps=1", "samples=2", "donors=1")]
+    config = load_config("mini", [*SMALL, *few, *shown, f"model.start={model}"])
+    train(config, data=str(data), out=out, resume=False)
+
+
+def test_of_encoded_data_the_first_process_alone_has_encoders(
+    square: Path, tmp_path: Path, tiny_model: Path, small_config: Config
+) -> None:
+    encoded = encode(small_config(f"model.start={tiny_model}"), data=str(square), out=tmp_path / "encoded").manifest
+    run_ranks(2, train_here, encoded, tmp_path / "out", tiny_model)
+    assert list((tmp_path / "out" / "validation" / "step-00000003").glob("*.mp4"))
+    exported = load_model_dir(tmp_path / "out" / "model", device=CPU, dtype=torch.float32)
+    assert exported.text_encoder.encode(["a"]).equal(mini_model(0).text_encoder.encode(["a"]))

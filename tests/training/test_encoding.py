@@ -92,3 +92,20 @@ def test_in_the_form_channels_no_image_is_the_grey_videos_tail(model: Model, bat
 def test_audio_can_be_switched_off(model: Model, batch: PixelBatch) -> None:
     encoded = BatchEncoder(model, CPU).encode(batch, with_audio=False)
     assert encoded.conditions.audio_btwgc is None
+
+
+def test_texts_are_kept_on_the_cpu_within_their_limit(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = BatchEncoder(model, CPU).text("a").nbytes
+    monkeypatch.setattr("training.encoding._KEPT_TEXTS", 2 * size)
+    asked: list[str] = []
+
+    def encode(texts: list[str]) -> torch.Tensor:
+        asked.extend(texts)
+        return model.text_encoder.encode(texts)
+
+    encoder = BatchEncoder(replace(model, text_encoder=SimpleNamespace(encode=encode)), torch.device("meta"))  # type: ignore[arg-type]
+    for caption in ("a", "b", "a", "c", "a", "b"):
+        found = encoder.text(caption)
+        assert found.equal(model.text_encoder.encode([caption])[0])
+        assert found.device == CPU
+    assert asked == ["a", "b", "c", "b"]

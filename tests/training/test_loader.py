@@ -1,16 +1,21 @@
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
+from humo.mini.model import mini_model
 from tests.training.sample_shards import Sample, write_shards
 from training.batch import Batch
 from training.config import TrainingConfig
 from training.dataset import ShardSet, open_shard_set
 from training.draws import Draw, generator
+from training.encoding import BatchEncoder
+from training.held_out import HeldOut
 from training.loader import Batches, batches_from
 from training.plan import Plan
 from training.windows import ClipCache, cut_window
@@ -135,6 +140,34 @@ def test_a_damaged_sample_keeps_its_place_at_weight_zero(tmp_path: Path, small_c
                 assert torch.equal(found.video_bfhwc[place], expected.video_bfhwc[place])
             assert torch.equal(found.noise_bcthw[place], expected.noise_bcthw[place])
         assert not found.video_bfhwc[lost].any()
+
+
+def test_times_are_moved_by_the_shift_of_their_size(tmp_path: Path, small_config: Config) -> None:
+    """In training and in what is measured on held-out samples."""
+    samples = [Sample(key=f"k{n}", frames=5, size=[(32, 32), (32, 64)][n % 2]) for n in range(4)]
+    opened = open_shard_set(str(write_shards(tmp_path, samples)))
+    sizes = "data.sizes=[[32, 32], [32, 64]]"
+    plain, moved = small_config(sizes), small_config(sizes, "objective.shifts={32x64: 6}")
+    seen = set()
+    for step in range(9):
+        before, after = batches_of(opened, plain)[step], batches_of(opened, moved)[step]
+        s, wide = before.time_b, before.noise_bcthw.shape[-1] == 8
+        seen.add(wide)
+        # From shift 2 to 6 is a shift by 3.
+        assert torch.allclose(after.time_b, 3 * s / (1 + 2 * s) if wide else s)
+    assert seen == {True, False}
+    measured = {}
+    for config in (plain, moved):
+        held = HeldOut(opened, batches_of(opened, config)._plan, config)
+        for bucket, slots in held.slots(opened.rows, windows=1, beyond=0).items():
+            own = BatchEncoder(mini_model(0), torch.device("cpu")).encode(held.load(slots))
+            model = Mock(side_effect=lambda latents, *given, **named: SimpleNamespace(velocity_bcthw=latents))
+            held.errors(model, own, own.conditions)
+            times = [float(call.args[1][0]) / 1000 for call in model.call_args_list]
+            measured[config is moved, bucket.width] = torch.tensor(times)
+    s = measured[False, 64]
+    assert torch.allclose(measured[True, 64], 3 * s / (1 + 2 * s))
+    assert measured[True, 32].equal(measured[False, 32])
 
 
 def test_noise_belongs_to_the_slot(shards: Path, small_config: Config) -> None:

@@ -1,8 +1,10 @@
 """However the work is spread, the loss and the gradients are the same."""
 
 import json
+from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +14,12 @@ from humo.mini.model import mini_model
 from schemas.errors import UserError
 from tests.training.conftest import SMALL
 from tests.training.ranks import run_ranks
+from training import parallel
+from training.batch import Damage
 from training.config import Parallel, load_config
 from training.dataset import open_shard_set
 from training.encoding import BatchEncoder
+from training.ledger import Ledger
 from training.loader import Batches
 from training.parallel import joined, share_of_batch, shared_tokens, spread, whole
 from training.plan import Plan
@@ -43,8 +48,11 @@ SPREADS: dict[str, tuple[int, list[str]]] = {
 }
 
 
-def gradients(data: Path, out: Path, settings: list[str], form: str) -> None:
-    """Of one step, with nothing zero in the model; the first process writes them."""
+def gradients(data: Path, out: Path, settings: list[str], form: str, torn_on: int | None = None) -> None:
+    """Of one step, with nothing zero in the model; the first process writes them.
+
+    On the process `torn_on` the step's second sample is damaged.
+    """
     config = load_config("mini", [*ONE_STAGE, *settings])
     opened = open_shard_set(str(data))
     rows = [row for row in opened.rows if row.split == "train"]
@@ -57,11 +65,18 @@ def gradients(data: Path, out: Path, settings: list[str], form: str) -> None:
         spread(model.transformer, config.parallel, world)
         parameters = select(model.transformer, "sync", config.stages["sync"])
         batches = Batches(opened, plan, config, share=(world.data_rank, world.data_ranks))
+        batch = batches[STEP]
+        if world.rank == torn_on:
+            places = torch.arange(len(batch.keys)) == 1
+            batch = replace(batch, weight_b=(~places).float(), damaged=(Damage(batch.keys[1], "torn"),))
+        ledger = Ledger(config, out.parent, world)
+        ledger.damage(batch, SimpleNamespace(say=print))  # type: ignore[arg-type]
+        assert list(ledger.damaged) == ([] if torn_on is None else [plan.slots(STEP)[1].row.key])
         with shared_tokens(model.transformer, world):
             found = backward(
                 model.transformer,
                 BatchEncoder(model, world.device),
-                batches[STEP],
+                batch,
                 parameters,
                 config=config,
                 world=world,
@@ -106,6 +121,49 @@ def test_loss_and_gradients_are_those_of_one_process(
         assert apart < 1e-5 * max(largest, 1), (parameter, apart)
         assert apart < 1e-4 * float(one.abs().max()) + 1e-7, (parameter, apart)
     assert json.loads((tmp_path / "gradients.json").read_text()) == pytest.approx(sums, rel=1e-5)
+
+
+def test_what_one_process_of_a_sequence_cannot_use_counts_for_none(shards: Path, tmp_path: Path) -> None:
+    """Each reads the shared samples for itself, so that damage may be met by one alone."""
+    results = []
+    for count, torn_on, settings in ((1, 0, []), (2, 1, ["parallel.sequence=2"])):
+        out = tmp_path / str(count) / "gradients.pt"
+        out.parent.mkdir()
+        run_ranks(count, gradients, shards, out, settings, "overwrite", torn_on)
+        results.append(torch.load(out))
+        assert json.loads(out.with_suffix(".json").read_text())["valid"] == 3
+        assert (out.parent / "damaged.jsonl").read_text().count("torn") == 1
+    for value in ("loss", "mask", "norm"):
+        assert results[1][value] == pytest.approx(results[0][value], rel=1e-5)
+
+
+def block_by_block(out: Path) -> None:
+    """Write of each block that is sharded in which precision it and the one behind it are then."""
+    model = mini_model(0).transformer.to(torch.bfloat16)
+    seen = []
+
+    def watched(module: Any, **given: Any) -> Any:
+        blocks = list(model.blocks)
+        if module in blocks:
+            behind = blocks[blocks.index(module) + 1 :][:1]
+            seen.append([str(next(one.parameters()).dtype) for one in (module, *behind)])
+        return original(module, **given)
+
+    original, parallel.fully_shard = parallel.fully_shard, watched  # type: ignore[attr-defined]
+    with joined(Parallel(), device="cpu") as world:
+        spread(model, Parallel(), world)
+        assert {one.dtype for one in model.parameters()} == {torch.float32}
+        if world.first:
+            out.write_text(json.dumps(seen))
+
+
+def test_weights_become_float32_block_by_block(tmp_path: Path) -> None:
+    """Else the whole model would be in memory in float32, once for each process of a machine."""
+    run_ranks(2, block_by_block, tmp_path / "seen")
+    *others, last = json.loads((tmp_path / "seen").read_text())
+    assert last == ["torch.float32"]
+    assert others
+    assert all(one == ["torch.float32", "torch.bfloat16"] for one in others)
 
 
 def complain(world_settings: list[str], out: Path) -> None:

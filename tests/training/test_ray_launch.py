@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -60,6 +61,27 @@ def test_a_killed_worker_is_replaced_and_the_run_ends_as_the_undisturbed(
     ours, theirs = stored(out, 9), stored(tmp_path / "alone", 9)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_what_one_process_alone_meets_ends_the_others_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must not return as if it were done: the others would wait for it."""
+    from training import ray_launch
+
+    def train(*given: object, **named: object) -> TrainingResult:
+        nonlocal attempts
+        attempts += 1
+        raise UserError("no such folder on this node")
+
+    attempts = 0
+    monkeypatch.setattr(ray_launch, "train", train)
+    monkeypatch.setattr(ray_launch, "get_context", lambda: SimpleNamespace(get_world_rank=lambda: 1))
+    given = {"config": load_config("mini", SMALL).model_dump(mode="json"), "data": "", "out": str(tmp_path / "out")}
+    given |= {"resume": False, "accept_changes": False, "ended": str(tmp_path / "own" / "ended.json")}
+    with pytest.raises(UserError):
+        ray_launch._work(given)
+    assert json.loads((tmp_path / "own" / "ended.json").read_text()) == {"mistake": "no such folder on this node"}
+    ray_launch._work(given)
+    assert attempts == 1, "the next attempt of all processes finds what was told"
 
 
 def test_mistakes_are_found_before_ray_starts(shards: Path, tmp_path: Path, small_config: Config) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.training.sample_shards import pack
 from training.dataset import IndexRow, open_shard_set
+from training.reading import ReadFailed
 from training.samples import DamagedSample, parse_members, read_members
 
 FILES = {"mp4": b"v" * 700, "txt": b"t", "json": b"{}", "faces.json": b"{}", "ref0.png": b"p"}
@@ -75,7 +76,7 @@ def test_refuses_a_shard_that_ends_early_or_is_gone(shards: Path, tmp_path: Path
     short.write_bytes(Path(opened.address(row.shard)).read_bytes()[: row.offset + row.bytes - 10])
     with pytest.raises(DamagedSample, match="ends 10 bytes too early"):
         read_members(str(short), row)
-    with pytest.raises(DamagedSample, match="cannot read"):
+    with pytest.raises(ReadFailed, match="cannot be read"):
         read_members(str(tmp_path / "absent.tar"), row)
     with pytest.raises(DamagedSample):
         read_members(opened.address(row.shard), replace(row, offset=row.offset + 512, bytes=row.bytes - 512))

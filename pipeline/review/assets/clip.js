@@ -80,16 +80,18 @@ document.getElementById("undo").addEventListener("click", undoLast);
 
 const KEYS = { a: "accept", r: "reject", c: "fix_caption", s: "bad_sync" };
 document.addEventListener("keydown", (event) => {
-  if (typing(event)) return;
+  // A key that is held says its word once.
+  if (typing(event) || event.repeat) return;
   const key = event.key.toLowerCase();
   if (KEYS[key]) {
     // The key is no letter of the name that may be asked for now.
     event.preventDefault();
     judge(KEYS[key]);
   } else if (key === "u") undoLast();
-  else if (key === "arrowleft") document.getElementById("before")?.click();
-  else if (key === "arrowright") document.getElementById("after")?.click();
-  else if (key === " " && event.target.tagName !== "BUTTON" && event.target !== video) {
+  // The player has keys of its own, and so has whatever can be pressed.
+  else if (key === "arrowleft" && event.target !== video) document.getElementById("before")?.click();
+  else if (key === "arrowright" && event.target !== video) document.getElementById("after")?.click();
+  else if (key === " " && ["BODY", "MAIN", "H1"].includes(event.target.tagName)) {
     if (video.paused) video.play(); else video.pause();
     event.preventDefault();
   }

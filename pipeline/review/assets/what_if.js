@@ -2,6 +2,7 @@
 "use strict";
 
 const WAIT_MS = 150;
+const sliders = document.getElementById("sliders");
 const fields = Array.from(document.querySelectorAll(".slider"));
 const state = document.getElementById("state");
 const answer = document.getElementById("answer");
@@ -10,10 +11,12 @@ const save = document.getElementById("save");
 let timer = 0;
 let asked = 0;
 
+// Slider -> where it was moved to; nothing where a field holds no number.
 function moved() {
   const values = {};
   for (const field of fields) {
-    const value = Number(field.querySelector("input[type=number]").value);
+    const value = field.querySelector("input[type=number]").valueAsNumber;
+    if (!Number.isFinite(value)) return null;
     const differs = value !== Number(field.dataset.value);
     field.classList.toggle("moved", differs);
     if (differs) values[field.dataset.name] = value;
@@ -76,11 +79,17 @@ function show(found) {
 async function ask() {
   const values = moved();
   const number = ++asked;
-  save.href = `/what-if/decide.yaml?${new URLSearchParams({ values: JSON.stringify(values) })}`;
+  if (!values) {
+    save.removeAttribute("href");
+    state.textContent = "A field holds no number.";
+    return;
+  }
+  const request = { values, state: sliders.dataset.state };
+  save.href = `/what-if/decide.yaml?${new URLSearchParams({ moved: JSON.stringify(request) })}`;
   state.textContent = "Deciding…";
   answer.classList.add("busy");
   try {
-    const found = await post("/what-if", { values });
+    const found = await post("/what-if", request);
     if (number !== asked) return;
     show(found);
     state.textContent = `${Object.keys(values).length} thresholds moved. These are the numbers of humo decide --dry-run.`;
@@ -110,5 +119,5 @@ for (const field of fields) {
     later();
   });
 }
-document.getElementById("sliders").addEventListener("submit", (event) => event.preventDefault());
+sliders.addEventListener("submit", (event) => event.preventDefault());
 ask();

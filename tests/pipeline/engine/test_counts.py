@@ -28,7 +28,7 @@ def more(run: Path, before: dict[str, int]) -> dict[str, int]:
 
 @pytest.mark.slow
 def test_a_caption_option_redoes_captions_decisions_and_shards(film_run: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(film_run, tmp_path / "run"))
+    run = Path(shutil.copytree(film_run, tmp_path / "run", ignore=shutil.ignore_patterns(".tmp")))
     files, before, rows, shards = Files(str(run)), computed(run), rows_of(run), shards_of(run)
     status = humo("curate", "--out", run, "--set", "captions.speech=false")
     assert status.code == 0, status.text

@@ -147,7 +147,12 @@ def test_what_one_run_took_down_comes_from_no_other(
     take(runs["all"], source)
     gone -= set(ids(runs["all"]))
     assert gone
+    said = Verdict(
+        id="3" * 32, at_us=1, kind="reject", reviewer="ada", clip_id=min(gone), media_sha256="0" * 64, note="a secret"
+    )
+    record(Files(str(runs["other"])), said)
     merged(out, *(runs[name] for name in order))
+    assert not [path for path in out.rglob("*.json") if b"a secret" in path.read_bytes()]
     assert rows_of(out) == rows_of(runs["all"])
     assert shards_of(out) == shards_of(runs["all"])
     assert media_of(out) == media_of(runs["all"])

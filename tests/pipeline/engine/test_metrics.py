@@ -126,6 +126,7 @@ def _query(port: int, expression: str) -> list[Any]:
 @pytest.mark.slow
 @pytest.mark.skipif("HUMO_LONG" not in os.environ, reason="starts Ray and Prometheus: set HUMO_LONG=1")
 def test_prometheus_finds_a_series_for_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    pytest.importorskip("opencensus", reason="metrics need what 'humo[cluster]' brings")
     prometheus = shutil.which("prometheus")
     if prometheus is None:
         pytest.skip("no prometheus on this machine (Debian: apt-get install prometheus)")

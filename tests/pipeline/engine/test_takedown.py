@@ -51,7 +51,7 @@ def media_of(relations: Relations, clips: list[str]) -> set[str]:
 
 @pytest.fixture
 def run(film_run: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(film_run, tmp_path / "run"))
+    return Path(shutil.copytree(film_run, tmp_path / "run", ignore=shutil.ignore_patterns(".tmp")))
 
 
 def test_a_person_is_gone_from_every_byte_and_stays_away(film: Path, run: Path) -> None:

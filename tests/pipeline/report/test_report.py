@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.config import CurateConfig
 from pipeline.decide.funnel import Funnel, funnel
+from pipeline.report.measurements import histograms
 from pipeline.report.write import write_report
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
@@ -220,3 +221,13 @@ def test_a_run_before_its_first_decisions_and_one_without_clips(unreported: Path
     assert "Not decided yet" in page.clip(KEPT.key)
     write_report(files, Snapshot(number=1), config)
     assert "There is no clip yet." in Page(tmp_path / "report" / "index.html").text
+
+
+def test_a_rule_on_licences_is_counted_as_the_decisions_do(unreported: Path, tmp_path: Path) -> None:
+    files, snapshot, _ = opened(unreported, tmp_path)
+    relations = Relations(files, snapshot)
+    # The hostile source has no licence; one of the others is sharp enough.
+    rules = ("quality.sharpness >= 0.55 and locations.licence = 'cc0'", "quality.sharpness >= 0.55")
+    found = histograms(relations, RULES.model_copy(update={"subject": rules}))
+    (sharpness,) = [one for one in found if one.measurement.column == "quality.sharpness"]
+    assert [(line.passed, line.failed, line.unknown) for line in sharpness.lines] == [(1, 5, 1), (1, 5, 1)]

@@ -5,6 +5,7 @@ from importlib.resources import files as package_files
 
 import pytest
 
+from pipeline.report.measurements import measurements
 from pipeline.report.words import TOPICS, count, duration
 from schemas.tables import CLIP_TABLES, TABLES
 
@@ -45,6 +46,14 @@ def test_topics_name_columns_of_every_clip_level_table() -> None:
     assert sorted(topic.table for topic in TOPICS) == sorted(CLIP_TABLES)
     for topic in TOPICS:
         assert {measure.column for measure in topic.measures} <= set(TABLES[topic.table].schema.names)
+
+
+def test_every_measurement_is_explained() -> None:
+    every = {one.column: one.meaning for one in measurements()}
+    assert len(every) > 40
+    for column, meaning in every.items():
+        assert meaning.endswith("."), column
+        assert column.split(".")[1] not in meaning or "_" not in column.split(".")[1], column
 
 
 def test_text_can_be_read_in_light_and_dark() -> None:

@@ -48,6 +48,11 @@ class Served:
     def cookie(self) -> str:
         return f"humo_review_{self.port}={self.address.split('token=')[1]}"
 
+    @property
+    def run(self) -> str:
+        """The run's own name, which every page shows and every verdict names."""
+        return self.ask("/audits").text.split('data-run="')[1].split('"')[0]
+
     def ask(
         self, path: str, body: Any = None, headers: dict[str, str] | None = None, method: str | None = None
     ) -> Answer:
@@ -73,10 +78,10 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
 
 @contextmanager
-def served(run: Path) -> Iterator[Served]:
-    """`humo review RUN` on a free port."""
+def served(run: Path, *, port: int = 0) -> Iterator[Served]:
+    """`humo review RUN`, on a free port unless one is given."""
     with subprocess.Popen(
-        [sys.executable, "-c", LINE, "review", str(run), "--port", "0"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", LINE, "review", str(run), "--port", str(port)], stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None

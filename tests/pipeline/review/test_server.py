@@ -1,9 +1,13 @@
 """The server: no token, no entry; other hosts refused; hostile names and texts do nothing; audits, export, sync."""
 
 import csv
+import html
 import io
 import json
+import math
 import re
+import time
+import urllib.parse
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,12 +18,14 @@ import soundfile
 
 from pipeline.config import CurateConfig
 from pipeline.engine.decide_again import decide_again
+from pipeline.review.session import LOOK_EVERY_S
 from pipeline.store.files import Files
 from pipeline.store.media import media_path, put_media
 from pipeline.store.snapshots import latest
 from pipeline.verdicts.fold import all_verdicts
 from tests.pipeline.report.report_run import (
     BLURRED,
+    COPY,
     HOSTILE_CAPTION,
     HOSTILE_ERROR,
     HOSTILE_KEY,
@@ -27,6 +33,7 @@ from tests.pipeline.report.report_run import (
     KEPT,
     LATE,
     RULES,
+    UNLIT,
     write_run,
 )
 from tests.pipeline.review.served import Answer, Served, served
@@ -49,7 +56,13 @@ def server(run: Path) -> Iterator[Served]:
 
 
 def say(server: Served, kind: str, **fields: Any) -> Answer:
-    said = {"id": f"{abs(hash((kind, str(fields)))):032x}"[-32:], "kind": kind, "reviewer": "Ann", **fields}
+    said = {
+        "id": f"{abs(hash((kind, str(fields)))):032x}"[-32:],
+        "kind": kind,
+        "reviewer": "Ann",
+        "run": server.run,
+        **fields,
+    }
     return server.ask("/verdicts", said)
 
 
@@ -166,9 +179,14 @@ def test_hostile_text_is_text(server: Served, run: Path) -> None:
     assert "Traceback" not in server.ask(f"/clips?person={'%27%20OR%201'}").text
 
 
+def what_if(server: Served, values: dict[str, float], **more: Any) -> Answer:
+    state = server.ask("/what-if").text.split('data-state="')[1].split('"')[0]
+    return server.ask("/what-if", {"values": values, "state": state, **more})
+
+
 def test_what_if_gives_the_numbers_of_a_dry_run_and_a_configuration(server: Served, run: Path) -> None:
     files = Files(str(run))
-    answer = server.ask("/what-if", {"values": {"subject.0.0": 0.55, "references.lower": 0.8}})
+    answer = what_if(server, {"subject.0.0": 0.55, "references.lower": 0.8})
     assert answer.status == 200
     found = json.loads(answer.body)
     config = CurateConfig(
@@ -182,18 +200,42 @@ def test_what_if_gives_the_numbers_of_a_dry_run_and_a_configuration(server: Serv
     expected = decide_again(files, latest(files), config, dry_run=True).to_dict()
     assert {"funnel": found["funnel"], "changes": found["changes"]} == json.loads(json.dumps(expected))
     assert expected["changes"]
-    saved = server.ask("/what-if/decide.yaml?values=%7B%22subject.0.0%22%3A0.55%7D")
-    assert "quality.sharpness >= 0.55" in saved.text
-    assert server.ask("/what-if", {"values": {"subject.9.0": 1}}).status == 400
-    assert server.ask("/what-if", {"values": {"references.lower": 7}}).status == 400
+    state = server.ask("/what-if").text.split('data-state="')[1].split('"')[0]
+    moved = urllib.parse.quote(json.dumps({"values": {"subject.0.0": 0.55}, "state": state}))
+    assert "quality.sharpness >= 0.55" in server.ask(f"/what-if/decide.yaml?moved={moved}").text
+    assert what_if(server, {"subject.9.0": 1}).status == 400
+    assert what_if(server, {"references.lower": 7}).status == 400
+    for number in (math.nan, math.inf):
+        assert what_if(server, {"subject.0.0": number}).status == 400
+        assert server.ask(f"/clips?measure=quality.luma&low={number}").status == 400
+
+
+def test_sliders_of_rules_that_are_not_in_force_any_more_are_refused(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    files = Files(str(tmp_path))
+    with served(tmp_path) as server:
+        state = server.ask("/what-if").text.split('data-state="')[1].split('"')[0]
+        fewer = CurateConfig(decide=RULES.model_copy(update={"subject": RULES.subject[1:]}))
+        before = files.read("run.json")
+        decide_again(files, latest(files), fewer, dry_run=False)
+        after = files.read("run.json")
+        # As a look between the commit and the thresholds of a decision sees it.
+        files.replace("run.json", before)
+        time.sleep(LOOK_EVERY_S * 1.1)
+        assert "quality.sharpness &gt;= 0.2" in server.ask("/what-if").text
+        files.replace("run.json", after)
+        time.sleep(LOOK_EVERY_S * 1.1)
+        assert what_if(server, {"subject.0.0": 0.5}, state=state).status == 409
+        assert "quality.sharpness &gt;= 0.2" not in server.ask("/what-if").text
+        assert json.loads(what_if(server, {"subject.0.0": 0.5}).body)["section"]["subject"][0] == "quality.luma <= 0.5"
 
 
 def test_an_audit_draws_and_estimates(server: Served, run: Path) -> None:
     files = Files(str(run))
-    wanted = {"id": "a" * 32, "reviewer": "Ann", "population": "kept", "half_width": 0.02, "expected": 0.95}
-    assert json.loads(server.ask("/audits", wanted).body)["clips"] == 3
+    wanted = {"id": "a" * 32, "run": server.run, "reviewer": "Ann", "population": "kept", "half_width": 0.02}
+    assert json.loads(server.ask("/audits", {**wanted, "expected": 0.95}).body)["clips"] == 3
     # Sent again, there is one all the same.
-    server.ask("/audits", wanted)
+    server.ask("/audits", {**wanted, "expected": 0.95})
     assert "nothing judged yet" in server.ask("/audits").text
     page = server.ask(f"/clips?audit={'a' * 32}").text
     keys = re.findall(r'data-clip="([^"]+)"', page)
@@ -202,21 +244,107 @@ def test_an_audit_draws_and_estimates(server: Served, run: Path) -> None:
     say(server, "bad_sync", audit="a" * 32, **on(files, keys[1]))
     text = server.ask("/audits").text
     assert text.count('<section class="audit"') == 1
-    assert "50.0% ± 40.5 (9.5% to 90.5%)" in text
+    # Two of three: as sure as four of very many.
+    assert "50.0% (15.0% to 85.0%)" in text
     assert len(re.findall("data-clip=", server.ask(f"/clips?audit={'a' * 32}&said=none").text)) == 1
+    # Whoever judged nothing yet goes on with all of them.
+    assert len(re.findall("data-clip=", server.ask(f"/clips?audit={'a' * 32}&unseen_by=Ann").text)) == 1
+    assert len(re.findall("data-clip=", server.ask(f"/clips?audit={'a' * 32}&unseen_by=Bob").text)) == 3
 
 
 def test_a_verdict_is_seen_at_once_and_taken_back_only_by_who_gave_it(server: Served, run: Path) -> None:
-    files = Files(str(run))
-    said = {"id": "b" * 32, "kind": "reject", "reviewer": "Bob", "note": "too dark", **on(files, BLURRED.key)}
-    assert server.ask("/verdicts", said).status == 200
-    assert server.ask("/verdicts", said).status == 200
-    assert "reject by Bob (too dark)" in server.ask("/clips?said=reject").text
-    assert server.ask("/verdicts", {**said, "id": "c" * 32, "kind": "undo", "undoes": "b" * 32}).status == 400
-    undo = {"kind": "undo", "undoes": "b" * 32}
-    assert server.ask("/verdicts", {"id": "d" * 32, "reviewer": "Ann", **undo}).status == 400
-    assert server.ask("/verdicts", {"id": "e" * 32, "reviewer": "Bob", **undo}).status == 200
+    said = {"id": "b" * 32, "reviewer": "Bob", "note": "too dark", **on(Files(str(run)), BLURRED.key)}
+    assert say(server, "reject", **said).status == 200
+    assert say(server, "reject", **said).status == 200
+    assert server.ask("/verdicts.csv").text.count("too dark") == 1
+    # Notes of several reviewers are apart, so that one cannot turn the other's round.
+    assert "reject by <bdi>Bob</bdi> (<bdi>too dark</bdi>)" in server.ask("/clips?said=reject").text
+    assert say(server, "reject", **{**said, "id": "c" * 32}, undoes="b" * 32).status == 400
+    assert say(server, "undo", id="d" * 32, undoes="b" * 32).status == 400
+    assert say(server, "undo", id="e" * 32, reviewer="Bob", undoes="b" * 32).status == 200
     assert "too dark" not in server.ask("/clips?said=reject").text
+
+
+def test_what_the_run_does_not_hold_is_not_written_down(server: Served, run: Path) -> None:
+    kept = on(Files(str(run)), KEPT.key)
+    other = f"media/references/00/{'0' * 64}.png"
+    track = f"{KEPT.key}_t0"
+    for kind, fields, status in (
+        ("reject", {**kept, "clip_id": f"{'9' * 16}_0_1"}, 400),
+        ("reject", {**kept, "media_sha256": "0" * 64}, 400),
+        ("reject", {**kept, "clip_id": f"{'9' * 16}_0_{'1' * 5000}"}, 400),
+        ("reject", {**kept, "note": "\ud800"}, 400),
+        ("bad_reference", {**kept, "reference": other}, 400),
+        ("merge", {"tracks": ["x", "y"], "seen": ["", ""]}, 400),
+        ("merge", {"tracks": [track, track]}, 400),
+        ("split", {"tracks": [track], "seen": ["another face"]}, 400),
+        ("audit", {"details": '"x"'}, 400),
+        ("audit", {"details": json.dumps(AUDIT)}, 400),
+        ("reject", {**kept, "run": "0" * 32}, 409),
+    ):
+        assert say(server, kind, id="9" * 32, **fields).status == status, (kind, fields)
+    assert server.ask("/audits", {**AUDIT_WANTED, "run": "0" * 32}).status == 409
+    names = {path.name for path in (run / "journal").iterdir()}
+    assert f"{'9' * 32}.json" not in names
+
+
+AUDIT_WANTED = {"id": "8" * 32, "reviewer": "Ann", "population": "kept", "half_width": 0.02, "expected": 0.95}
+AUDIT = {"population": "kept", "half_width": 0.02, "expected": 0.95, "of": 1, "snapshot": 1, "clips": []}
+
+
+def test_only_two_people_disagree_and_only_while_both_stand_by_it(server: Served, run: Path) -> None:
+    unlit = on(Files(str(run)), UNLIT.key)
+
+    def disputed() -> bool:
+        return UNLIT.key in server.ask("/clips?said=disputed").text
+
+    for number, (kind, reviewer, expected) in enumerate(
+        [("accept", "Ann", False), ("reject", "Ann", False), ("accept", "Bob", True), ("reject", "Bob", False)]
+    ):
+        say(server, kind, id=f"{number:032x}", reviewer=reviewer, **unlit)
+        assert disputed() is expected, (kind, reviewer)
+    say(server, "undo", id="6" * 32, reviewer="Bob", undoes=f"{3:032x}")
+    say(server, "undo", id="7" * 32, reviewer="Bob", undoes=f"{2:032x}")
+    assert not disputed()
+
+
+def test_a_clip_shows_what_its_decision_says_of_every_rule(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    files = Files(str(tmp_path))
+    with served(tmp_path) as server:
+        duplicate = server.ask(f"/clips/{COPY.key}").text
+        assert rule_of(duplicate, "duplicates: a better copy is kept") == "failed"
+        assert rule_of(server.ask(f"/clips/{KEPT.key}").text, "duplicates: a better copy is kept") == "passed"
+        assert rule_of(server.ask(f"/clips/{BLURRED.key}").text, "duplicates: a better copy is kept") == "not-judged"
+        assert rule_of(server.ask(f"/clips/{UNLIT.key}").text, "quality.luma &lt;= 0.9") == "unknown"
+        say(server, "fix_caption", caption="a lamp in a room, and nobody speaks", **on(files, KEPT.key))
+        say(server, "reject", note="dull", **on(files, KEPT.key))
+        page = server.ask(f"/clips/{KEPT.key}").text
+        assert '"in_decisions": false' in html.unescape(page)
+        assert re.search(r"<textarea[^>]*>a lamp in a room, and nobody speaks</textarea>", page)
+        assert rule_of(page, "review: nobody rejects it") is None
+        decide_again(files, latest(files), CurateConfig(decide=RULES), dry_run=False)
+        time.sleep(LOOK_EVERY_S * 1.1)
+        page = server.ask(f"/clips/{KEPT.key}").text
+        assert '"in_decisions": true' in html.unescape(page)
+        assert rule_of(page, "review: nobody rejects it") == "failed"
+
+
+def rule_of(page: str, rule: str) -> str | None:
+    """The mark that stands beside a rule; None where the rule is not shown."""
+    found = re.search(rf"<code>{re.escape(rule)}</code></th>.*?<span class=\"mark ([a-z-]+)", page)
+    return found and found[1]
+
+
+def test_the_neighbours_of_a_clip_are_those_of_the_list_it_was_opened_from(server: Served) -> None:
+    for query in ("sort=quality.sharpness&order=down", "show=reject", "", "sort=quality.luma"):
+        keys = re.findall(r'data-clip="([^"]+)"', server.ask(f"/clips?{query}").text)
+        assert len(keys) > 1
+        for before, key, after in zip([None, *keys], keys, [*keys[1:], None], strict=False):
+            page = server.ask(f"/clips/{key}?{query}").text
+            beside = {found[0]: found[1] for found in re.findall(r'id="(before|after)" href="/clips/([^"?]+)', page)}
+            assert (beside.get("before"), beside.get("after")) == (before, after), (query, key)
+            assert f'id="list" href="/clips{"?" if query else ""}{html.escape(query)}"' in page
 
 
 def test_pages_follow_each_other_without_gaps_in_any_order(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,6 +376,8 @@ def test_the_sound_and_the_offset_are_drawn(server: Served, run: Path) -> None:
     assert "the sound is 320 ms (8 frames) late" in text
     part = server.ask("/" + media_path("audio", _sound(files)), headers={"Range": "bytes=0-3"})
     assert (part.status, part.body) == (206, b"fLaC")
+    # A browser that keeps it would keep what is taken down tomorrow.
+    assert part.headers["Cache-Control"] == "no-store"
 
 
 def _sound(files: Files) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -34,6 +35,21 @@ def test_the_first_write_wins(tmp_path: Path) -> None:
         assert files.read("tables/a/1.parquet") == b"first"
         assert files.names("tables/a") == ["1.parquet"]
         assert files.names("tables/none") == []
+
+
+@pytest.mark.parametrize("write", ["create", "replace"])
+def test_a_name_is_on_the_disk_as_its_bytes_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str) -> None:
+    named: list[bool] = []
+
+    def sync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            named.append(
+                os.path.samestat(os.fstat(descriptor), (tmp_path / "a").stat()) and (tmp_path / "a/b").exists()
+            )
+
+    monkeypatch.setattr(os, "fsync", sync)
+    getattr(Files(str(tmp_path)), write)("a/b", b"x")
+    assert named == [True]
 
 
 def test_of_many_writers_one_wins(tmp_path: Path) -> None:

@@ -21,13 +21,28 @@ def test_sample_sizes_are_cochrans() -> None:
 
 
 def test_the_interval_is_wilsons() -> None:
-    found = estimate(size=200, judged=200, good=193)
+    found = estimate(size=200, judged=200, good=193, population=10**9)
     assert found.share == pytest.approx(0.965)
     assert (found.low, found.high) == (pytest.approx(0.9295, abs=2e-4), pytest.approx(0.9829, abs=2e-4))
-    assert found.words == "96.5% ± 2.7 (93.0% to 98.3%)"
-    every = estimate(size=10, judged=10, good=10)
+    assert found.words == "96.5% (93.0% to 98.3%)"
+    every = estimate(size=10, judged=10, good=10, population=10**9)
     assert every.low == pytest.approx(0.7225, abs=2e-4)
     assert every.high == 1.0
+
+
+@pytest.mark.parametrize("population", [50, 500, 5_000, 500_000])
+@pytest.mark.parametrize("half_width", [0.02, 0.05])
+def test_an_audit_is_as_precise_as_it_was_asked_to_be(population: int, half_width: float) -> None:
+    size = sample_size(half_width=half_width, expected=0.9, population=population)
+    found = estimate(size=size, judged=size, good=round(0.9 * size), population=population)
+    assert found.low is not None
+    assert found.high is not None
+    assert (found.high - found.low) / 2 == pytest.approx(half_width, rel=0.15)
+
+
+@pytest.mark.parametrize(("good", "words"), [(43, "100.0% (100.0% to 100.0%)"), (0, "0.0% (0.0% to 0.0%)")])
+def test_who_judged_every_clip_knows_the_share(good: int, words: str) -> None:
+    assert estimate(size=43, judged=43, good=good, population=43).words == words
 
 
 def test_agreement_is_cohens_kappa() -> None:
@@ -50,6 +65,10 @@ def test_csv_holds_what_was_said_and_no_formula() -> None:
     (found,) = csv.DictReader(io.StringIO(as_csv([said])))
     assert found["reviewer"] == "'@Ann"
     assert found["note"] == 'a,"b"\n=1+1'
+    for text in ("=1", " =1", "\n+1", "\t@x", "\uff1d1", "\u00a0\uff0b1", "\uff0d1", "\uff20x", "\tx"):
+        (found,) = csv.DictReader(io.StringIO(as_csv([{**said, "note": text}]), newline=""))
+        assert found["note"] == f"'{text}", text
+    (found,) = csv.DictReader(io.StringIO(as_csv([said])))
     assert found["at"] == "2023-11-14T22:13:20.000+00:00"
 
 

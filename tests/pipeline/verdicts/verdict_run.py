@@ -18,7 +18,7 @@ from tests.pipeline.synthetic_run import FakeClip, write_synthetic_run
 GOOD = FakeClip(source=1, start_s=1, person="p_one", similarity=0.7)
 OTHER = FakeClip(source=1, start_s=3, person="p_one", similarity=0.7)
 BLURRED = FakeClip(source=1, start_s=5, person="p_one", similarity=0.7, quality={"sharpness": 0.01})
-LONELY = FakeClip(source=2, start_s=1, person="p_two", similarity=0.7)
+LONELY = FakeClip(source=2, start_s=7, person="p_two", similarity=0.7)
 CONFIG = CurateConfig(
     decide=DecideConfig(
         subject=("quality.sharpness >= 0.2", "references.count >= 1", "captions.word_count >= 3"),
