@@ -15,13 +15,23 @@ class About(TypedDict):
     seconds: float
 
 
-def completed(row: Row, *, backend: str, fingerprint: str, seconds: float) -> Row:
-    """A measured row. NaN and infinity become NULL: a rule must never compare with them."""
+def completed(row: Row, *, backend: str, fingerprint: str, seconds: float, attempt: int = 1) -> Row:
+    """A measured row. NaN and infinity become NULL: a rule must never compare with them.
+
+    `attempt`: 1 and the workers that died at the item, and the times that its failure was asked for again.
+    """
     values = {name: _finite(value) for name, value in row.items()}
-    return {"status": "ok", **values, "backend": backend, "fingerprint": fingerprint, "seconds": seconds, "attempt": 1}
+    return {
+        "status": "ok",
+        **values,
+        "backend": backend,
+        "fingerprint": fingerprint,
+        "seconds": seconds,
+        "attempt": attempt,
+    }
 
 
-def unmeasured(id_: str, error: Exception, *, backend: str, fingerprint: str, seconds: float) -> Row:
+def unmeasured(id_: str, error: Exception, *, backend: str, fingerprint: str, seconds: float, attempt: int = 1) -> Row:
     """The row of an item that could not be measured, with the reason."""
     status: Status = "inapplicable" if isinstance(error, Inapplicable) else "failed"
     return {
@@ -31,7 +41,7 @@ def unmeasured(id_: str, error: Exception, *, backend: str, fingerprint: str, se
         "backend": backend,
         "fingerprint": fingerprint,
         "seconds": seconds,
-        "attempt": 1,
+        "attempt": attempt,
     }
 
 
