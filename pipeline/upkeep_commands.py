@@ -83,6 +83,9 @@ def takedown(
     with open_to_write(run) as (files, snapshot, config):
         removed = take_down(files, snapshot, config, source=source, identity=identity, sample=sample)
     console.print(f"{removed.clips} clips are gone, {removed.files} files deleted; the report too, write it again")
+    console.print(
+        "What 'humo encode' made of these shards still holds what was removed: delete it, and encode the new shards"
+    )
     for key in removed.copies:
         console.print(f"still there, a copy of what was removed: {key}", markup=False)
 
