@@ -52,8 +52,8 @@ def review(
 
 def retry(
     run: Run,
-    stage: Annotated[str | None, typer.Option(help="Of this stage only")] = None,
-    error: Annotated[str | None, typer.Option(help="Only rows whose reason contains this text")] = None,
+    stage: Annotated[str | None, typer.Option(help="Of this stage only; crawl: what could not be fetched")] = None,
+    error: Annotated[str | None, typer.Option(help="Only sources with a reason that contains this text")] = None,
     address: Address = None,
 ) -> None:
     """Compute failed rows again, and what stands on them; everything else stays as it is."""

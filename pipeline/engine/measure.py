@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +16,7 @@ from pipeline.engine.clip_stages import clip_stages, frame_stages
 from pipeline.engine.disk import refuse_storage
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.plan import Terms, clips_part, unit_parts
-from pipeline.engine.rows import About, completed, unmeasured
+from pipeline.engine.rows import About, completed, differing, unmeasured
 from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
 from pipeline.engine.upstream import Upstream
 from pipeline.engine.watch import Outcome, watch_clip
@@ -93,15 +93,12 @@ class MeasurePass:
             # A unit that ended its worker is done clip by clip, each with a marker of its own.
             turn = self._alone if deaths else self._together
             task = _Task(clips=clips, paths=paths, turn=turn, work=work, retries=terms.retries)
-            missing = {
-                name: self._settled(name, unit, terms)
-                for name in self._stages
-                if not all(self._files.exists(paths[table]) for table in STAGE[name].tables)
-            }
-            self._look([stage for stage in self._frame_stages if stage.name in missing], task, missing)
+            missing = {name for name in self._stages if not self._there(paths, STAGE[name].tables)}
+            looking = [stage for stage in self._frame_stages if stage.name in missing]
+            self._look(looking, task, {stage.name: self._settled(stage.name, unit, terms) for stage in looking})
             for stage in self._clip_stages:
                 if stage.name in missing:
-                    self._measure(stage, task, missing[stage.name])
+                    self._measure(stage, task, self._settled(stage.name, unit, terms))
         work.count("progress.clip seconds", sum(clip.frames for clip in clips) / FPS)
         total = {name: unit.work.get(name, 0) + work.counts.get(name, 0) for name in {*unit.work, *work.counts}}
         return replace(unit, work=total)
@@ -114,20 +111,29 @@ class MeasurePass:
         return self._attempts.at(item, seconds=self._engine.clip_seconds, limit=self._engine.attempts)
 
     def _settled(self, stage: str, unit: Unit, terms: Terms) -> _Settled:
-        """What the try before left that has not failed, where this is a retry of the stage on the same inputs."""
-        if not terms.retries.get(stage):
-            return _Settled({}, frozenset())
-        before = unit_parts(unit.source_id, unit.start, terms.before_retry(stage))
+        """What a try before left, where this one differs from it by retries alone: rows of clips of which every row
+        that the stage reads is the same; where its own failed rows were asked for again, not these."""
+        now = unit_parts(unit.source_id, unit.start, terms)
         tables = STAGE[stage].tables
-        if not all(self._files.exists(before[table]) for table in tables):
-            return _Settled({}, frozenset())
-        rows = {table: read_part(self._files, before[table]).to_pylist() for table in tables}
-        failed = {row["id"] for row in rows[tables[0]] if row["status"] == "failed"}
-        kept = {
-            table: [row for row in found if row.get("clip_id", row["id"]) not in failed]
-            for table, found in rows.items()
-        }
-        return _Settled(kept, frozenset(row["id"] for row in kept[tables[0]]))
+        needed = [table for need in STAGE[stage].needs if need in MEASURE for table in STAGE[need].tables]
+        for earlier in terms.before_retries(stage):
+            before = unit_parts(unit.source_id, unit.start, earlier)
+            if not self._there(before, (*tables, *needed)):
+                continue
+            rows = {table: read_part(self._files, before[table]).to_pylist() for table in tables}
+            again = earlier.retries.get(stage) != terms.retries.get(stage)
+            todo = {row["id"] for row in rows[tables[0]] if again and row["status"] == "failed"}
+            for table in needed:
+                todo |= differing(*(read_part(self._files, parts[table]) for parts in (before, now)))
+            kept = {
+                table: [row for row in found if row.get("clip_id", row["id"]) not in todo]
+                for table, found in rows.items()
+            }
+            return _Settled(kept, frozenset(row["id"] for row in kept[tables[0]]))
+        return _Settled({}, frozenset())
+
+    def _there(self, parts: Mapping[str, str], tables: Iterable[str]) -> bool:
+        return all(self._files.exists(parts[table]) for table in tables)
 
     def _look(self, stages: Sequence[FrameStage], task: _Task, settled: dict[str, _Settled]) -> None:
         outcomes: dict[str, list[tuple[Clip, Outcome, float]]] = {stage.name: [] for stage in stages}

@@ -1,10 +1,13 @@
 """Rows as they are committed: what was measured, or why it was not."""
 
 import math
+from collections import defaultdict
 from typing import Any, TypedDict
 
+import pyarrow as pa
+
 from pipeline.stage import Inapplicable, Row, Unmeasurable
-from schemas.tables import Status
+from schemas.tables import UNHASHED_COLUMNS, Status
 
 
 class About(TypedDict):
@@ -43,6 +46,18 @@ def unmeasured(id_: str, error: Exception, *, backend: str, fingerprint: str, se
         "seconds": seconds,
         "attempt": attempt,
     }
+
+
+def differing(one: pa.Table, other: pa.Table) -> set[str]:
+    """The clips of which two parts of a table do not say the same, but for what stands outside hashes."""
+    sides: list[dict[str, list[Row]]] = []
+    for part in (one, other):
+        by_clip: dict[str, list[Row]] = defaultdict(list)
+        for row in part.drop_columns(list(UNHASHED_COLUMNS)).to_pylist():
+            by_clip[row.get("clip_id") or row["id"]].append(row)
+        sides.append(by_clip)
+    here, there = sides
+    return {clip for clip in here.keys() | there.keys() if here.get(clip) != there.get(clip)}
 
 
 def reason(error: Exception) -> str:
