@@ -87,13 +87,14 @@ def curate_and_report(
     _report_failures(relations, outcome.gone, outcome.stale)
 
 
-def status(run: Run, as_json: Json = False) -> None:
-    """Stages, counts, failures, decodes, cost, and what a re-run would do."""
+def status(run: Run, settings: Settings = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """Stages, counts, failures, decodes, cost, and what a re-run would do: as the run is set, or with other options."""
     from pipeline.console import print_json, print_status
+    from pipeline.engine.run_file import resolve
     from pipeline.status import status_of
 
-    files, snapshot, config = open_run(run)
-    found = status_of(files, snapshot, config)
+    files, snapshot, _ = open_run(run)
+    found = status_of(files, snapshot, resolve(files, _over(config, settings, {})))
     if as_json:
         print_json(found.to_dict())
     else:

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -26,12 +27,19 @@ class ProgressView:
     def __init__(self) -> None:
         self._bar: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._last = 0.0
+        self._began: dict[str, tuple[float, int]] = {}
+        """Stage -> when it was first told of, and how many were done then."""
+        self._last: dict[str, float] = {}
 
     def __enter__(self) -> "ProgressView":
         if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=console)
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[pace]}"),
+            )
+            self._bar = Progress(*columns, TimeElapsedColumn(), console=console)
             self._bar.start()
         return self
 
@@ -39,14 +47,28 @@ class ProgressView:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show that `done` of `total` are done."""
+    def __call__(self, stage: str, done: int, total: int, failed: int = 0, /) -> None:
+        """Show that `done` of `total` are done, `failed` of them in vain."""
+        now = time.monotonic()
+        began, first = self._began.setdefault(stage, (now, done))
+        pace = _pace(done - first, total - done, failed, now - began)
         if self._bar is not None:
-            task = self._tasks.setdefault(stage, self._bar.add_task(stage, total=total))
-            self._bar.update(task, completed=done, total=total)
-        elif done == total or time.monotonic() - self._last > LINE_EVERY_S:
-            self._last = time.monotonic()
-            console.print(f"{stage}: {done} of {total}")
+            if stage not in self._tasks:
+                self._tasks[stage] = self._bar.add_task(stage, total=total, pace="")
+            self._bar.update(self._tasks[stage], completed=done, total=total, pace=pace)
+        elif done == total or now - self._last.get(stage, -LINE_EVERY_S) > LINE_EVERY_S:
+            self._last[stage] = now
+            console.print(", ".join(part for part in (f"{stage}: {done} of {total}", pace) if part))
+
+
+def _pace(done: int, left: int, failed: int, seconds: float) -> str:
+    """Failures, and what can be said of the rate and the time left from what was done in these seconds."""
+    said = [f"{failed} failed"] if failed else []
+    if done and left and seconds:
+        rate = done / seconds
+        amount = f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"
+        said += [amount, f"{timedelta(seconds=round(left / rate))} left"]
+    return ", ".join(said)
 
 
 def print_json(facts: dict[str, Any]) -> None:
@@ -94,8 +116,13 @@ def print_status(found: "Status") -> None:
     console.print(f"computed by stage since the run began: {computed or 'nothing'}")
     seconds = ", ".join(f"{name} {amount:.1f}" for name, amount in found.seconds.items())
     console.print(f"processor seconds by stage: {seconds or 'none'}")
+    for what, amounts in (("seconds by stage", found.wall), ("GPU seconds by stage", found.gpu)):
+        if amounts:
+            console.print(f"{what}: {', '.join(f'{name} {amount:.1f}' for name, amount in amounts.items())}")
     if found.seconds_per_kept_hour is not None:
         console.print(f"an hour of kept video cost {found.seconds_per_kept_hour:.0f} processor seconds")
+        if found.gpu_seconds_per_kept_hour:
+            console.print(f"and {found.gpu_seconds_per_kept_hour:.0f} GPU seconds")
     console.print("a re-run would compute: " + ("" if found.redo else "nothing"))
     for stage, again in found.redo.items():
         console.print(f"  {stage} ({again.sources}): {'; '.join(again.why)}", markup=False)

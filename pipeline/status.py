@@ -28,7 +28,8 @@ class TableStatus:
 @dataclass(frozen=True, kw_only=True)
 class Status:
     """Answers `humo status`. `computed`: stage -> for how many items (sources, clips, tracks, shards)
-    it computed something since the run began. `redo`: stage -> what a re-run would compute again, and why."""
+    it computed something since the run began. `seconds`: of processors; `wall`: that passed; `gpu`: these, times the
+    share of GPUs that the stage's workers hold. `redo`: stage -> what a re-run would compute again, and why."""
 
     run: str
     snapshot: int
@@ -36,8 +37,11 @@ class Status:
     decodes: dict[str, int]
     computed: dict[str, int]
     seconds: dict[str, float]
+    wall: dict[str, float]
+    gpu: dict[str, float]
     kept_hours: float
     seconds_per_kept_hour: float | None
+    gpu_seconds_per_kept_hour: float | None
     redo: dict[str, Redo]
     failures: list[str]
 
@@ -50,7 +54,7 @@ def status_of(files: Files, snapshot: Snapshot, config: CurateConfig) -> Status:
     """Read from the newest commit."""
     relations = Relations(files, snapshot)
     names = [table for stage in STAGES for table in stage.tables if table != UNPACKED]
-    seconds = {name.removeprefix("seconds."): amount for name, amount in snapshot.work.items() if "seconds." in name}
+    seconds, wall, gpu = (_amounts(snapshot, kind) for kind in ("seconds.", "wall.", "gpu."))
     kept = relations.connection.execute(
         "SELECT coalesce(sum(frames), 0) / 25 / 3600 FROM decisions JOIN clips USING (id) WHERE outcome = 'keep'"
     ).fetchall()[0][0]
@@ -61,9 +65,12 @@ def status_of(files: Files, snapshot: Snapshot, config: CurateConfig) -> Status:
         tables=tables,
         computed=_counts(snapshot, "computed."),
         decodes=_counts(snapshot, "decodes."),
-        seconds={name: round(amount, 3) for name, amount in sorted(seconds.items())},
+        seconds=seconds,
+        wall=wall,
+        gpu=gpu,
         kept_hours=float(kept),
         seconds_per_kept_hour=round(sum(seconds.values()) / kept, 1) if kept else None,
+        gpu_seconds_per_kept_hour=round(sum(gpu.values()) / kept, 1) if kept else None,
         redo=redo(relations, config),
         failures=failures(relations, [table.table for table in tables if table.failed]),
     )
@@ -80,6 +87,14 @@ def failures(relations: Relations, tables: list[str]) -> list[str]:
         ).fetchall()
         lines.extend(f"{table} {id_}{f' ({uri})' if uri else ''}: {error}" for id_, error, uri in rows)
     return lines
+
+
+def _amounts(snapshot: Snapshot, kind: str) -> dict[str, float]:
+    return {
+        name.removeprefix(kind): round(amount, 3)
+        for name, amount in sorted(snapshot.work.items())
+        if name.startswith(kind)
+    }
 
 
 def _counts(snapshot: Snapshot, kind: str) -> dict[str, int]:

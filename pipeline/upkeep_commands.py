@@ -52,8 +52,8 @@ def review(
 
 def retry(
     run: Run,
-    stage: Annotated[str | None, typer.Option(help="Of this stage only")] = None,
-    error: Annotated[str | None, typer.Option(help="Only rows whose reason contains this text")] = None,
+    stage: Annotated[str | None, typer.Option(help="Of this stage only; crawl: what could not be fetched")] = None,
+    error: Annotated[str | None, typer.Option(help="Only sources with a reason that contains this text")] = None,
     address: Address = None,
 ) -> None:
     """Compute failed rows again, and what stands on them; everything else stays as it is."""
@@ -83,6 +83,9 @@ def takedown(
     with open_to_write(run) as (files, snapshot, config):
         removed = take_down(files, snapshot, config, source=source, identity=identity, sample=sample)
     console.print(f"{removed.clips} clips are gone, {removed.files} files deleted; the report too, write it again")
+    console.print(
+        "What 'humo encode' made of these shards still holds what was removed: delete it, and encode the new shards"
+    )
     for key in removed.copies:
         console.print(f"still there, a copy of what was removed: {key}", markup=False)
 

@@ -13,7 +13,7 @@ from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.jobs import Job, jobs, new_footage_bytes
 from pipeline.engine.locations import crawl_into
 from pipeline.engine.pending import forget
-from pipeline.engine.progress import Progress
+from pipeline.engine.progress import Progress, StageProgress, silent
 from pipeline.engine.redo import redo
 from pipeline.engine.run_file import write_run
 from pipeline.engine.sets import pack_into, run_set
@@ -62,17 +62,20 @@ def curate(
     relations = Relations(files, snapshot)
     known = relations.connection.execute("SELECT count(DISTINCT source_id) FROM locations").fetchall()[0][0]
     snapshot, computed, gone = _run_items(files, snapshot, config, address, progress)
-    snapshot = run_sets(files, snapshot, config)
+    snapshot = run_sets(files, snapshot, config, progress=progress)
     return Outcome(snapshot=snapshot, sources=known, computed=computed, gone=gone, stale=stale)
 
 
-def run_sets(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
+def run_sets(files: Files, snapshot: Snapshot, config: CurateConfig, *, progress: Progress = silent) -> Snapshot:
     """Set stages, decisions and shards of what is committed; a commit at the end of each part."""
     base = snapshot
     snapshot = folded(files, snapshot)
-    for stage in (*SETS, *DECISIONS):
+    stages = (*SETS, *DECISIONS)
+    for number, stage in enumerate(stages):
+        progress("set stages", number, len(stages))
         snapshot = run_set(stage, files, snapshot, config)
-    snapshot = pack_into(files, snapshot, config)
+    progress("set stages", len(stages), len(stages))
+    snapshot = pack_into(files, snapshot, config, progress=progress)
     return commit(files, base, snapshot)
 
 
@@ -99,8 +102,9 @@ def _run_items(
     check_room(files, new_bytes, share=config.engine.disk_share)
     limit = FailureLimit(share=config.engine.failure_limit, seen_first=config.engine.failure_limit_from)
     commits = Commits(files, base, limit)
-    done = 0
+    done = failed = 0
     progress("sources", done, every)
+    clips = StageProgress(progress)
     try:
         with running_ray(config, address):
             metrics = DriverMetrics()
@@ -108,9 +112,11 @@ def _run_items(
             wave = first
             while wave:
                 for unit in run_passes(files.root, config, wave):
+                    clips.take(unit)
                     if commits.add(unit):
                         done += 1
-                        progress("sources", done, every)
+                        failed += unit.error is not None
+                        progress("sources", done, every, failed)
                         metrics.waiting(every - done)
                 wave = list(islice(ready, WAVE))
     except DiskFull as error:

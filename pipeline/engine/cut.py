@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypedDict
 
 from pipeline.config import CurateConfig
 from pipeline.engine.attempts import Attempts
@@ -24,6 +25,11 @@ from pipeline.store.files import Files
 from pipeline.store.media import put_media
 from pipeline.store.parts import read_part, write_part
 from pipeline.weights.locate import Weights
+
+
+class _From(TypedDict):
+    backend: str
+    fingerprint: str
 
 
 class Footage:
@@ -71,8 +77,10 @@ def local_source(files: Files, source_id: str, path: str) -> Iterator[Footage]:
 class CutPass:
     """Runs `shots` and `clips` on one source after another. What a commit or an earlier try left whole is kept."""
 
-    def __init__(self, files: Files, config: CurateConfig, session: str) -> None:
+    def __init__(self, files: Files, config: CurateConfig, session: str, *, gpus: float = 0.0) -> None:
+        """`gpus`: held while it works."""
         self._files = files
+        self._gpus = gpus
         self._config = config
         self._find_cuts = shots_stage.cut_finder(config.shots, Weights(config.weights.own), device=config.engine.device)
         self._fingerprints = fingerprints(config)
@@ -80,15 +88,15 @@ class CutPass:
 
     def __call__(self, footage: Footage, terms: Terms, committed: Committed | None) -> Iterator[Unit]:
         """The units of this source under these terms, in time order. What is committed and still valid is kept."""
-        work = Work()
+        work = Work(gpus=self._gpus)
         if committed is not None:
             restore(self._files, footage.id, committed)
         parts = shots_parts(footage.id, terms)
         if not all(self._files.exists(path) for path in parts.values()):
-            self._find_shots(footage.source(), parts, work)
+            self._find_shots(footage.source(), parts, terms, work)
         clips_path = clips_part(footage.id, terms)
         if not self._files.exists(clips_path):
-            self._cut(footage, parts["shots"], clips_path, terms.removed, work)
+            self._cut(footage, parts["shots"], clips_path, terms, work)
         clips = read_part(self._files, clips_path).to_pylist()
         count = sum(row["status"] == "ok" for row in clips)
         failed = [row["error"] for row in (*read_part(self._files, parts["sources"]).to_pylist(), *clips)]
@@ -106,61 +114,70 @@ class CutPass:
             )
 
     @contextmanager
-    def _attempt(self, stage: str, source: Source, work: Work) -> Iterator[None]:
+    def _attempt(self, stage: str, source: Source, work: Work) -> Iterator[int]:
+        """Gives the number of workers that died at it."""
         engine = self._config.engine
         item = f"{stage} of {source.id}"
         with self._attempts.at(item, seconds=engine.source_seconds, limit=engine.attempts) as deaths:
             work.count("deaths", deaths)
-            yield
+            yield deaths
 
-    def _find_shots(self, source: Source, parts: dict[str, str], work: Work) -> None:
-        start = time.process_time()
+    def _find_shots(self, source: Source, parts: dict[str, str], terms: Terms, work: Work) -> None:
+        start, attempt = time.process_time(), 1 + terms.retries.get("shots", 0)
         rows: dict[str, list[Row]] = {"sources": [], "shots": []}
-        about = {"backend": shots_stage.backend_of(self._config.shots), "fingerprint": self._fingerprints["shots"]}
+        about: _From = {
+            "backend": shots_stage.backend_of(self._config.shots),
+            "fingerprint": self._fingerprints["shots"],
+        }
         work.count("decodes.shots")
         work.count("computed.shots")
         work.count("bytes.footage", source.path.stat().st_size if source.path.exists() else 0)
         try:
-            with self._attempt("shots", source, work), work.timed("shots"):
+            with self._attempt("shots", source, work) as deaths, work.timed("shots"):
+                attempt += deaths
                 found = shots_stage.detect_shots(source, self._config.shots, self._find_cuts)
         except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
             refuse_storage(error)
             seconds = time.process_time() - start
             work.failed("shots", source.id, error)
-            rows["sources"] = [unmeasured(source.id, error, seconds=seconds, **about)]
+            rows["sources"] = [unmeasured(source.id, error, seconds=seconds, attempt=attempt, **about)]
         else:
             seconds = time.process_time() - start
             for table, measured in found.rows.items():
-                rows[table] = [completed(row, seconds=seconds, **about) for row in measured]
+                rows[table] = [completed(row, seconds=seconds, attempt=attempt, **about) for row in measured]
         for table, path in parts.items():
             write_part(self._files, table, path, rows[table])
 
-    def _cut(self, footage: Footage, shots_part: str, clips_path: str, removed: list[list[int]], work: Work) -> None:
+    def _cut(self, footage: Footage, shots_part: str, clips_path: str, terms: Terms, work: Work) -> None:
         shots = [row for row in read_part(self._files, shots_part).to_pylist() if row["status"] == "ok"]
         shots.sort(key=lambda row: row["start_us"])
-        about = {"backend": clips_stage.BACKEND, "fingerprint": self._fingerprints["clips"]}
+        about: _From = {"backend": clips_stage.BACKEND, "fingerprint": self._fingerprints["clips"]}
         rows: list[Row] = []
-        start = time.process_time()
+        start, attempt = time.process_time(), 1 + terms.retries.get("clips", 0)
         if shots:
             source = footage.source()
             work.count("decodes.clips")
             work.count("computed.clips")
             scratch = self._files.scratch()
             try:
-                with self._attempt("clips", source, work), work.timed("clips"):
+                with self._attempt("clips", source, work) as deaths, work.timed("clips"):
+                    attempt += deaths
                     for measured in clips_stage.cut_clips(source, shots, self._config.clips, scratch):
-                        if any(overlaps(row, removed) for row in measured.rows["clips"]):
+                        if any(overlaps(row, terms.removed) for row in measured.rows["clips"]):
                             continue
                         for medium in measured.media:
                             put_media(self._files, medium.kind, medium.data)
                             work.count(f"bytes.{medium.kind}", len(medium.data))
                         seconds = time.process_time() - start
-                        rows.extend(completed(row, seconds=seconds, **about) for row in measured.rows["clips"])
+                        rows.extend(
+                            completed(row, seconds=seconds, attempt=attempt, **about) for row in measured.rows["clips"]
+                        )
                         start = time.process_time()
             except Exception as error:  # noqa: BLE001 (one source's fault is recorded and must not end the run)
                 refuse_storage(error)
                 work.failed("clips", source.id, error)
-                rows.append(unmeasured(source.id, error, seconds=time.process_time() - start, **about))
+                seconds = time.process_time() - start
+                rows.append(unmeasured(source.id, error, seconds=seconds, attempt=attempt, **about))
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
         write_part(self._files, "clips", clips_path, rows)

@@ -16,7 +16,7 @@ from pipeline.crawl.places import find
 from pipeline.crawl.window import fetch_all
 from pipeline.engine.fetching import fetching_folder
 from pipeline.engine.fingerprint import stage_digest
-from pipeline.engine.progress import Progress
+from pipeline.engine.progress import Progress, silent
 from pipeline.engine.rows import About, completed, unmeasured
 from pipeline.stage import Row
 from pipeline.stages import crawl
@@ -55,7 +55,7 @@ def crawl_into(
     config: CrawlConfig,
     *,
     limit: int | None,
-    progress: Progress = lambda _stage, _done, _total: None,
+    progress: Progress = silent,
     tell_stale: Callable[[str], None] = lambda _line: None,
 ) -> Snapshot:
     """The snapshot with a location for every place that the inputs name, committed as the crawl goes on.

@@ -2,9 +2,10 @@
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 
@@ -15,7 +16,7 @@ from pipeline.engine.clip_stages import clip_stages, frame_stages
 from pipeline.engine.disk import refuse_storage
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.plan import Terms, clips_part, unit_parts
-from pipeline.engine.rows import completed, unmeasured
+from pipeline.engine.rows import About, completed, differing, unmeasured
 from pipeline.engine.unit import CLIPS_PER_UNIT, Unit
 from pipeline.engine.upstream import Upstream
 from pipeline.engine.watch import Outcome, watch_clip
@@ -27,8 +28,10 @@ from pipeline.store.files import Files
 from pipeline.store.media import local_media, put_media
 from pipeline.store.parts import read_part, write_part
 
-Turn = Callable[[str, Clip], AbstractContextManager[object]]
-"""Entered for (stage, clip) while that is measured. Raises Unmeasurable for a clip that is quarantined."""
+Turn = Callable[[str, Clip], AbstractContextManager[int | None]]
+"""Entered for (stage, clip) while that is measured; may give the number of workers that died at it.
+
+Raises Unmeasurable for a clip that is quarantined."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,10 @@ class _Task:
     """Table -> the part to be written."""
     turn: Turn
     work: Work
+    retries: dict[str, int]
+    """Stage -> how often its failed rows were asked for again."""
+    deaths: Counter[str] = field(default_factory=Counter)
+    """Clip -> workers that died at it."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,10 @@ class _Settled:
 class MeasurePass:
     """Runs clip-level stages on one unit after another. Models are loaded once, when the pass is made."""
 
-    def __init__(self, files: Files, config: CurateConfig, session: str, stages: Sequence[str] = MEASURE) -> None:
-        """`stages`: by name. What they need of other stages must have been done by a pass before."""
+    def __init__(
+        self, files: Files, config: CurateConfig, session: str, stages: Sequence[str] = MEASURE, *, gpus: float = 0.0
+    ) -> None:
+        """`stages`: by name. What they need of others must have been done by a pass before. `gpus`: held for them."""
         cv2.setNumThreads(1)
         self._files = files
         self._engine = config.engine
@@ -62,6 +71,7 @@ class MeasurePass:
         self._watchdog = Watchdog(files, memory_mb=config.engine.memory_mb)
         self._attempts = Attempts(files, session, self._watchdog)
         self._stages = stages
+        self._gpus = gpus
         self._frame_stages = frame_stages(config, stages)
         self._clip_stages = clip_stages(config, stages)
 
@@ -69,7 +79,7 @@ class MeasurePass:
         """The unit with the parts of every clip-level table, computed where they were missing."""
         if not unit.clips:
             return unit
-        work = Work()
+        work = Work(gpus=self._gpus)
         terms = Terms.from_json(unit.terms)
         paths = unit_parts(unit.source_id, unit.start, terms)
         rows = read_part(self._files, clips_part(unit.source_id, terms)).to_pylist()
@@ -82,42 +92,48 @@ class MeasurePass:
             work.count("deaths", deaths)
             # A unit that ended its worker is done clip by clip, each with a marker of its own.
             turn = self._alone if deaths else self._together
-            task = _Task(clips=clips, paths=paths, turn=turn, work=work)
-            missing = {
-                name: self._settled(name, unit, terms)
-                for name in self._stages
-                if not all(self._files.exists(paths[table]) for table in STAGE[name].tables)
-            }
-            self._look([stage for stage in self._frame_stages if stage.name in missing], task, missing)
+            task = _Task(clips=clips, paths=paths, turn=turn, work=work, retries=terms.retries)
+            missing = {name for name in self._stages if not self._there(paths, STAGE[name].tables)}
+            looking = [stage for stage in self._frame_stages if stage.name in missing]
+            self._look(looking, task, {stage.name: self._settled(stage.name, unit, terms) for stage in looking})
             for stage in self._clip_stages:
                 if stage.name in missing:
-                    self._measure(stage, task, missing[stage.name])
+                    self._measure(stage, task, self._settled(stage.name, unit, terms))
         work.count("progress.clip seconds", sum(clip.frames for clip in clips) / FPS)
         total = {name: unit.work.get(name, 0) + work.counts.get(name, 0) for name in {*unit.work, *work.counts}}
         return replace(unit, work=total)
 
-    def _together(self, stage: str, clip: Clip) -> AbstractContextManager[object]:
+    def _together(self, stage: str, clip: Clip) -> AbstractContextManager[None]:
         return self._watchdog.over(self._engine.clip_seconds)
 
-    def _alone(self, stage: str, clip: Clip) -> AbstractContextManager[object]:
+    def _alone(self, stage: str, clip: Clip) -> AbstractContextManager[int]:
         item = f"{stage} of {clip.id} {clip.media_sha256}"
         return self._attempts.at(item, seconds=self._engine.clip_seconds, limit=self._engine.attempts)
 
     def _settled(self, stage: str, unit: Unit, terms: Terms) -> _Settled:
-        """What the try before left that has not failed, where this is a retry of the stage on the same inputs."""
-        if not terms.retries.get(stage):
-            return _Settled({}, frozenset())
-        before = unit_parts(unit.source_id, unit.start, terms.before_retry(stage))
+        """What a try before left, where this one differs from it by retries alone: rows of clips of which every row
+        that the stage reads is the same; where its own failed rows were asked for again, not these."""
+        now = unit_parts(unit.source_id, unit.start, terms)
         tables = STAGE[stage].tables
-        if not all(self._files.exists(before[table]) for table in tables):
-            return _Settled({}, frozenset())
-        rows = {table: read_part(self._files, before[table]).to_pylist() for table in tables}
-        failed = {row["id"] for row in rows[tables[0]] if row["status"] == "failed"}
-        kept = {
-            table: [row for row in found if row.get("clip_id", row["id"]) not in failed]
-            for table, found in rows.items()
-        }
-        return _Settled(kept, frozenset(row["id"] for row in kept[tables[0]]))
+        needed = [table for need in STAGE[stage].needs if need in MEASURE for table in STAGE[need].tables]
+        for earlier in terms.before_retries(stage):
+            before = unit_parts(unit.source_id, unit.start, earlier)
+            if not self._there(before, (*tables, *needed)):
+                continue
+            rows = {table: read_part(self._files, before[table]).to_pylist() for table in tables}
+            again = earlier.retries.get(stage) != terms.retries.get(stage)
+            todo = {row["id"] for row in rows[tables[0]] if again and row["status"] == "failed"}
+            for table in needed:
+                todo |= differing(*(read_part(self._files, parts[table]) for parts in (before, now)))
+            kept = {
+                table: [row for row in found if row.get("clip_id", row["id"]) not in todo]
+                for table, found in rows.items()
+            }
+            return _Settled(kept, frozenset(row["id"] for row in kept[tables[0]]))
+        return _Settled({}, frozenset())
+
+    def _there(self, parts: Mapping[str, str], tables: Iterable[str]) -> bool:
+        return all(self._files.exists(parts[table]) for table in tables)
 
     def _look(self, stages: Sequence[FrameStage], task: _Task, settled: dict[str, _Settled]) -> None:
         outcomes: dict[str, list[tuple[Clip, Outcome, float]]] = {stage.name: [] for stage in stages}
@@ -129,7 +145,8 @@ class MeasurePass:
                     continue
                 path = local_media(self._files, "clips", clip.media_sha256, scratch)
                 try:
-                    with task.turn("frames", clip):
+                    with task.turn("frames", clip) as deaths:
+                        task.deaths[clip.id] += deaths or 0
                         found = watch_clip(clip, path, looking, task.work)
                 except Unmeasurable as error:
                     found = {stage.name: (error, 0.0) for stage in looking}
@@ -153,7 +170,8 @@ class MeasurePass:
             start = time.process_time()
             outcome: Outcome
             try:
-                with task.turn(stage.name, clip), task.work.timed(stage.name):
+                with task.turn(stage.name, clip) as deaths, task.work.timed(stage.name):
+                    task.deaths[clip.id] += deaths or 0
                     outcome = stage.measure(clip, inputs.of(clip))
             except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
                 refuse_storage(error)
@@ -187,18 +205,18 @@ class MeasurePass:
         tables = STAGE[stage.name].tables
         rows: dict[str, list[Row]] = {table: list(settled.rows.get(table, [])) for table in tables}
         for clip, outcome, seconds in outcomes:
+            attempt = 1 + task.retries.get(stage.name, 0) + task.deaths[clip.id]
+            about = About(backend=stage.backend, fingerprint=fingerprint, seconds=seconds)
             if isinstance(outcome, Exception):
                 task.work.failed(stage.name, clip.id, outcome)
-                row = unmeasured(clip.id, outcome, backend=stage.backend, fingerprint=fingerprint, seconds=seconds)
+                row = unmeasured(clip.id, outcome, attempt=attempt, **about)
                 rows[tables[0]].append(row)
                 continue
             for medium in outcome.media:
                 put_media(self._files, medium.kind, medium.data)
                 task.work.count(f"bytes.{medium.kind}", len(medium.data))
             for table, measured in outcome.rows.items():
-                rows[table].extend(
-                    completed(row, backend=stage.backend, fingerprint=fingerprint, seconds=seconds) for row in measured
-                )
+                rows[table].extend(completed(row, attempt=attempt, **about) for row in measured)
         for table in tables:
             write_part(self._files, table, task.paths[table], rows[table])
         task.work.count(f"{DONE}{stage.name}", len(task.clips))

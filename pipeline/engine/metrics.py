@@ -10,6 +10,8 @@ from ray.util.metrics import Counter, Gauge
 
 COUNTERS = {
     "seconds": ("humo_seconds", "Processor seconds of a stage", "stage"),
+    "wall": ("humo_wall_seconds", "Seconds that a stage took", "stage"),
+    "gpu": ("humo_gpu_seconds", "Seconds of GPUs that were held for a stage", "stage"),
     "computed": ("humo_items", "Items that a stage was at: sources or clips", "stage"),
     "done": ("humo_done", "Items that a stage is through with, those included that needed nothing", "stage"),
     "decodes": ("humo_decodes", "Files decoded, by pass", "pass"),

@@ -1,8 +1,9 @@
 """What a source's rows are computed with, and which stages that leaves to do: known before anything runs."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
 
 from pipeline.engine.fingerprint import input_digest
 from pipeline.flow import CUT, MEASURE, STAGE, downstream
@@ -33,9 +34,13 @@ class Terms:
         """As the ledger gave it."""
         return cls(**json.loads(text))
 
-    def before_retry(self, stage: str) -> "Terms":
-        """The terms before the stage's failed rows were last asked for again."""
-        return replace(self, retries={**self.retries, stage: self.retries[stage] - 1})
+    def before_retries(self, stage: str) -> "Iterator[Terms]":
+        """Terms before failed rows of the stage, or of some that it stands on, were last asked for again."""
+        asked = [name for name in (*CUT, *MEASURE) if self.retries.get(name) and stage in downstream({name})]
+        for count in range(1, len(asked) + 1):
+            for some in combinations(asked, count):
+                retries = {name: times - (name in some) for name, times in self.retries.items()}
+                yield replace(self, retries={name: times for name, times in retries.items() if times})
 
 
 def terms_of(source_id: str, snapshot: Snapshot, fingerprints: Mapping[str, str]) -> Terms:

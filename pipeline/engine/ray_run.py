@@ -118,11 +118,11 @@ def _check_reachable(address: str) -> None:
 
 
 class _CutActor:
-    def __init__(self, root: str, config: dict[str, Any], session: str) -> None:
+    def __init__(self, root: str, config: dict[str, Any], session: str, gpus: float) -> None:
         self._files = Files(root)
         log.begin(run=root, session=session)
         self._metrics = WorkerMetrics()
-        self._pass = CutPass(self._files, CurateConfig.model_validate(config), session)
+        self._pass = CutPass(self._files, CurateConfig.model_validate(config), session, gpus=gpus)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
         for id_, path, terms in zip(batch["id"], batch["path"], batch["terms"], strict=True):
@@ -135,13 +135,15 @@ class _CutActor:
 
 
 class _MeasureActor:
-    def __init__(self, root: str, config: dict[str, Any], session: str, stages: tuple[str, ...], last: bool) -> None:
+    def __init__(
+        self, root: str, config: dict[str, Any], session: str, stages: tuple[str, ...], gpus: float, last: bool
+    ) -> None:
         from pipeline.engine.measure import MeasurePass
 
         log.begin(run=root, session=session)
         self._last = last
         self._metrics = WorkerMetrics()
-        self._pass = MeasurePass(Files(root), CurateConfig.model_validate(config), session, stages)
+        self._pass = MeasurePass(Files(root), CurateConfig.model_validate(config), session, stages, gpus=gpus)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         done = []
@@ -201,9 +203,9 @@ def run_passes(root: str, config: CurateConfig, jobs: Iterable[Job]) -> Iterator
     about = (root, config.model_dump(mode="json"), uuid4().hex)
     dataset: Dataset = ray.data.from_items(items, override_num_blocks=len(items))
     cut, *measure = passes(config)
-    dataset = dataset.map_batches(_CutActor, **_pool(cut, len(items)), fn_constructor_args=about)
+    dataset = dataset.map_batches(_CutActor, **_pool(cut, len(items)), fn_constructor_args=(*about, cut.gpus))
     for pass_ in measure:
-        arguments = (*about, pass_.stages, pass_ is measure[-1])
+        arguments = (*about, pass_.stages, pass_.gpus, pass_ is measure[-1])
         # A source may give many units, so that only the pool of one source is bounded.
         size = pass_.actors if pass_.gpus else len(items)
         dataset = dataset.map_batches(_MeasureActor, **_pool(pass_, size), fn_constructor_args=arguments)

@@ -8,28 +8,35 @@ from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot
 from schemas.errors import UserError
 
+CRAWL = "crawl"
+
 
 def with_retries(
     snapshot: Snapshot, relations: Relations, *, stage: str | None, error: str | None
 ) -> tuple[Snapshot, int]:
     """The snapshot in which failed rows of item stages are asked for again, and how many these are.
 
+    Places that could not be fetched are counted too: a curation without inputs tries them again by itself.
+
     Args:
         snapshot: the newest commit.
         relations: its tables.
-        stage: of this stage alone; None: of every one.
-        error: only rows whose reason contains this text.
+        stage: of this stage alone, or `crawl`; None: of every one.
+        error: only sources of which a row's reason contains this text: all that failed there in the same stage.
 
     Raises UserError for a stage that does not measure items.
     """
     items = (*CUT, *MEASURE)
-    if stage is not None and stage not in items:
-        raise UserError(f"no stage {stage!r} has failed rows to retry: give one of {', '.join(items)}")
+    if stage is not None and stage not in (CRAWL, *items):
+        raise UserError(f"no stage {stage!r} has failed rows to retry: give one of {', '.join((CRAWL, *items))}")
     retries: dict[str, dict[str, int]] = defaultdict(
         dict, {key: dict(value) for key, value in snapshot.retries.items()}
     )
     rows = 0
-    for name in items if stage is None else (stage,):
+    if stage in (None, CRAWL):
+        query = "SELECT count(*) FROM locations WHERE status = 'failed' AND contains(error, ?)"
+        rows = relations.connection.execute(query, [error or ""]).fetchall()[0][0]
+    for name in items if stage is None else (stage,) if stage != CRAWL else ():
         table = STAGE[name].tables[0]
         query = f"SELECT id FROM \"{table}\" WHERE status = 'failed' AND contains(error, ?)"
         found = [id_ for (id_,) in relations.connection.execute(query, [error or ""]).fetchall()]

@@ -1,10 +1,13 @@
 """Rows as they are committed: what was measured, or why it was not."""
 
 import math
+from collections import defaultdict
 from typing import Any, TypedDict
 
+import pyarrow as pa
+
 from pipeline.stage import Inapplicable, Row, Unmeasurable
-from schemas.tables import Status
+from schemas.tables import UNHASHED_COLUMNS, Status
 
 
 class About(TypedDict):
@@ -15,13 +18,23 @@ class About(TypedDict):
     seconds: float
 
 
-def completed(row: Row, *, backend: str, fingerprint: str, seconds: float) -> Row:
-    """A measured row. NaN and infinity become NULL: a rule must never compare with them."""
+def completed(row: Row, *, backend: str, fingerprint: str, seconds: float, attempt: int = 1) -> Row:
+    """A measured row. NaN and infinity become NULL: a rule must never compare with them.
+
+    `attempt`: 1 and the workers that died at the item, and the times that its failure was asked for again.
+    """
     values = {name: _finite(value) for name, value in row.items()}
-    return {"status": "ok", **values, "backend": backend, "fingerprint": fingerprint, "seconds": seconds, "attempt": 1}
+    return {
+        "status": "ok",
+        **values,
+        "backend": backend,
+        "fingerprint": fingerprint,
+        "seconds": seconds,
+        "attempt": attempt,
+    }
 
 
-def unmeasured(id_: str, error: Exception, *, backend: str, fingerprint: str, seconds: float) -> Row:
+def unmeasured(id_: str, error: Exception, *, backend: str, fingerprint: str, seconds: float, attempt: int = 1) -> Row:
     """The row of an item that could not be measured, with the reason."""
     status: Status = "inapplicable" if isinstance(error, Inapplicable) else "failed"
     return {
@@ -31,8 +44,20 @@ def unmeasured(id_: str, error: Exception, *, backend: str, fingerprint: str, se
         "backend": backend,
         "fingerprint": fingerprint,
         "seconds": seconds,
-        "attempt": 1,
+        "attempt": attempt,
     }
+
+
+def differing(one: pa.Table, other: pa.Table) -> set[str]:
+    """The clips of which two parts of a table do not say the same, but for what stands outside hashes."""
+    sides: list[dict[str, list[Row]]] = []
+    for part in (one, other):
+        by_clip: dict[str, list[Row]] = defaultdict(list)
+        for row in part.drop_columns(list(UNHASHED_COLUMNS)).to_pylist():
+            by_clip[row.get("clip_id") or row["id"]].append(row)
+        sides.append(by_clip)
+    here, there = sides
+    return {clip for clip in here.keys() | there.keys() if here.get(clip) != there.get(clip)}
 
 
 def reason(error: Exception) -> str:

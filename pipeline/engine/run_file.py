@@ -1,14 +1,19 @@
 """run.json: the configuration in force, and the fingerprints that it gives."""
 
 import json
+from importlib.metadata import version
 from typing import Any
 
 from pipeline.config import CurateConfig
 from pipeline.decide.verdicts import parse_rules
 from pipeline.engine.fingerprint import fingerprints
+from pipeline.flow import STAGES
 from pipeline.profiles import options_of
 from pipeline.store.files import Files
 from schemas.configuration import merged, validated
+
+PACKAGES = {"humo", "ray", "duckdb", "pyarrow", "lancedb", *(name for stage in STAGES for name in stage.packages)}
+"""Distributions whose versions are recorded."""
 
 
 def resolve(files: Files, over: dict[str, Any]) -> CurateConfig:
@@ -47,6 +52,7 @@ def write_run(files: Files, config: CurateConfig) -> None:
         "schema": "humo.run/1",
         "configuration": config.model_dump(mode="json"),
         "fingerprints": fingerprints(config),
+        "versions": {name: version(name) for name in sorted(PACKAGES)},
     }
     text = json.dumps(run, indent=1, sort_keys=True).encode()
     if not files.exists("run.json") or files.read("run.json") != text:

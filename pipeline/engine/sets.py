@@ -11,6 +11,7 @@ from pipeline.decide.references import choose_references
 from pipeline.engine.fingerprint import fingerprints, input_digest
 from pipeline.engine.other_runs import clips_kept, other_runs
 from pipeline.engine.plan import Terms, lineages
+from pipeline.engine.progress import Progress, silent
 from pipeline.engine.rows import About, completed
 from pipeline.flow import DECISIONS, STAGE
 from pipeline.pack.card import write_card
@@ -88,7 +89,7 @@ def run_set(stage: str, files: Files, snapshot: Snapshot, config: CurateConfig) 
     paths = set_parts(stage, relations, config)
     work: dict[str, float] = {}
     if not all(files.exists(path) for path in paths.values()):
-        start = time.process_time()
+        start, began = time.process_time(), time.monotonic()
         folder = files.scratch()
         try:
             made, computed = _compute(stage, relations, config, folder)
@@ -96,7 +97,11 @@ def run_set(stage: str, files: Files, snapshot: Snapshot, config: CurateConfig) 
                 files.create_from(path, made[table])
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        work = {f"seconds.{stage}": time.process_time() - start, f"computed.{stage}": computed}
+        work = {
+            f"seconds.{stage}": time.process_time() - start,
+            f"wall.{stage}": time.monotonic() - began,
+            f"computed.{stage}": computed,
+        }
     return snapshot.with_set(paths).with_work(work)
 
 
@@ -128,16 +133,22 @@ def show_verdicts(relations: Relations, config: CurateConfig, folder: Path) -> b
     return edited
 
 
-def pack_into(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
+def pack_into(files: Files, snapshot: Snapshot, config: CurateConfig, *, progress: Progress = silent) -> Snapshot:
     """The snapshot with the shards of its decisions; where these are packed already, as it is."""
     paths = set_parts("pack", Relations(files, snapshot), config)
     if snapshot.sets.get("index") == paths["index"] and files.exists("shards/manifest.json"):
         return snapshot
-    start = time.process_time()
-    manifest, index = pack(files, snapshot, config.pack)
+    start, began = time.process_time(), time.monotonic()
+    manifest, index = pack(
+        files, snapshot, config.pack, told=lambda done, total: progress("runs of samples packed", done, total)
+    )
     write_table(files, paths["index"], index)
     write_card(files, Relations(files, snapshot), config, manifest)
-    work = {"seconds.pack": time.process_time() - start, "computed.pack": len(manifest.shards)}
+    work = {
+        "seconds.pack": time.process_time() - start,
+        "wall.pack": time.monotonic() - began,
+        "computed.pack": len(manifest.shards),
+    }
     return snapshot.with_set(paths).with_work(work)
 
 

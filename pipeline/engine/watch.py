@@ -24,6 +24,7 @@ class _Watch:
     def __init__(self, stage: FrameStage, clip: Clip) -> None:
         self.stage = stage
         self.seconds = 0.0
+        self.wall = 0.0
         self.outcome: Outcome | None = None
         self._meter: FrameMeter | None = None
         with self._guarded():
@@ -41,7 +42,7 @@ class _Watch:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        start = time.process_time()
+        start, began = time.process_time(), time.monotonic()
         try:
             yield
         except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
@@ -49,20 +50,21 @@ class _Watch:
             self.outcome = error
         finally:
             self.seconds += time.process_time() - start
+            self.wall += time.monotonic() - began
 
 
 def watch_clip(clip: Clip, path: Path, stages: Sequence[FrameStage], work: Work) -> dict[str, tuple[Outcome, float]]:
     """Stage name -> its outcome and its processor seconds. A clip that cannot be decoded fails every stage."""
     watches = [_Watch(stage, clip) for stage in stages]
     work.count("decodes.measure")
-    decode_start = time.process_time()
+    start, began = time.process_time(), time.monotonic()
     try:
         for index, frame_hwc in decode_clip(path):
             gray_hw: NDArray[np.uint8] = cv2.cvtColor(frame_hwc, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
-            work.count("seconds.decode", time.process_time() - decode_start)
+            work.spent("decode", time.process_time() - start, time.monotonic() - began)
             for watch in watches:
                 watch.add(index, frame_hwc, gray_hw)
-            decode_start = time.process_time()
+            start, began = time.process_time(), time.monotonic()
     except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
         refuse_storage(error)
         cause = Unmeasurable(f"the clip cannot be decoded: {type(error).__name__}: {error}")
@@ -72,5 +74,5 @@ def watch_clip(clip: Clip, path: Path, stages: Sequence[FrameStage], work: Work)
         watch.finish()
         assert watch.outcome is not None
         results[watch.stage.name] = (watch.outcome, watch.seconds)
-        work.count(f"seconds.{watch.stage.name}", watch.seconds)
+        work.spent(watch.stage.name, watch.seconds, watch.wall)
     return results

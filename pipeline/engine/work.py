@@ -20,8 +20,10 @@ TOLD_ONLY = (OF_FAILURES, DONE, "progress.")
 class Work:
     """Counts by name, such as `decodes.cut` or `seconds.faces`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, gpus: float = 0.0) -> None:
+        """`gpus`: the share of GPUs that is held while the work goes on."""
         self.counts: dict[str, float] = defaultdict(float)
+        self._gpus = gpus
 
     def count(self, name: str, amount: float = 1) -> None:
         """Add to a counter."""
@@ -29,12 +31,19 @@ class Work:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the processor time of this process inside the block to a stage's seconds."""
-        start = time.process_time()
+        """Add the processor time of this process, and the time, inside the block to a stage's."""
+        start, began = time.process_time(), time.monotonic()
         try:
             yield
         finally:
-            self.counts[f"seconds.{stage}"] += time.process_time() - start
+            self.spent(stage, time.process_time() - start, time.monotonic() - began)
+
+    def spent(self, stage: str, processor_s: float, wall_s: float) -> None:
+        """Add to a stage's seconds: of the processor, that passed, and of the GPUs that were held meanwhile."""
+        self.counts[f"seconds.{stage}"] += processor_s
+        self.counts[f"wall.{stage}"] += wall_s
+        if self._gpus:
+            self.counts[f"gpu.{stage}"] += self._gpus * wall_s
 
     def failed(self, stage: str, item: str, error: Exception) -> None:
         """Count an item that a stage could not measure by its kind of reason, and log it with the whole reason."""

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -68,13 +68,25 @@ def pack_one(files: Files, snapshot: Snapshot, config: PackConfig, task: PackTas
     return shards, index
 
 
-def pack(files: Files, snapshot: Snapshot, config: PackConfig) -> tuple[Manifest, pa.Table]:
-    """Write shards, index and manifest of the decisions in this snapshot. Returns manifest and index."""
+def pack(
+    files: Files,
+    snapshot: Snapshot,
+    config: PackConfig,
+    *,
+    told: Callable[[int, int], None] = lambda _done, _total: None,
+) -> tuple[Manifest, pa.Table]:
+    """Write shards, index and manifest of the decisions in this snapshot. Returns manifest and index.
+
+    `told`: of how many runs of samples are written, of how many.
+    """
     shards: list[Shard] = []
     rows: list[dict[str, Any]] = []
-    for task in pack_tasks(Relations(files, snapshot), config):
+    tasks = list(pack_tasks(Relations(files, snapshot), config))
+    for number, task in enumerate(tasks):
+        told(number, len(tasks))
         written, index = pack_one(files, snapshot, config, task)
         shards.extend(written)
         rows.extend(index)
+    told(len(tasks), len(tasks))
     table = index_table(rows)
     return publish(files, shards, table), table

@@ -15,6 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pipeline.store.committed_files import CommittedFiles, committed_in
 from pipeline.store.exclusive import created
 from pipeline.store.outage import guarded
+from pipeline.store.scratch import scratch_folder, sweep_dead
 from schemas.errors import UserError
 
 TEMPORARY = ".tmp"
@@ -101,7 +102,12 @@ class Files:
 
     @guarded
     def sweep(self, folder: str = TEMPORARY) -> None:
-        """Remove a folder of leavings, if it is there. Only while no other command writes to the run."""
+        """Remove a folder of leavings, if it is there. Only while no other command writes to the run.
+
+        Of a run elsewhere that goes for those on this machine too.
+        """
+        if folder == TEMPORARY and not self._local:
+            sweep_dead(self.root)
         with suppress(FileNotFoundError):
             self._fs.rm(f"{self._base}/{folder}", recursive=True)
 
@@ -223,7 +229,7 @@ class Files:
     def scratch(self) -> Path:
         """A folder for files being made: on the run's own disk where that is local, so that a rename is enough."""
         if not self._local:
-            return Path(tempfile.mkdtemp(prefix="humo-"))
+            return scratch_folder(self.root)
         return Path(tempfile.mkdtemp(dir=self._temporary()))
 
     def _temporary(self) -> Path:

@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from schemas.errors import WorkFailed
+from schemas.errors import UserError, WorkFailed
 
 FOR_S = 30.0
 """So long a store elsewhere is asked again, beyond what its own client does."""
@@ -50,8 +50,8 @@ def guarded(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[An
 def _of_the_store(error: BaseException, *, elsewhere: bool) -> bool:
     if isinstance(error, OSError):
         return not isinstance(error, FileNotFoundError | FileExistsError) and error.errno not in NO_ROOM
-    # Every file system has errors of its own, and botocore's are not OSErrors; but these are mistakes in a program.
-    mistakes = (TypeError, AttributeError, LookupError, AssertionError, NameError, WorkFailed)
+    # Every file system has errors of its own, and botocore's are not OSErrors; but these are no store's.
+    mistakes = (TypeError, AttributeError, LookupError, AssertionError, NameError, UserError, WorkFailed)
     return elsewhere and not isinstance(error, mistakes)
 
 

@@ -40,7 +40,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(autouse=True)
 def no_sets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "run_sets", lambda _files, snapshot, _config: snapshot)
+    monkeypatch.setattr(engine, "run_sets", lambda _files, snapshot, _config, **_: snapshot)
 
 
 def states(files: Files, table: str) -> list[str]:

@@ -35,7 +35,7 @@ def video(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_sets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "run_sets", lambda _files, snapshot, _config: snapshot)
+    monkeypatch.setattr(engine, "run_sets", lambda _files, snapshot, _config, **_: snapshot)
 
 
 def rows(files: Files, query: str) -> list[tuple[Any, ...]]:

@@ -37,9 +37,8 @@ class Answers:
     """Writes to the store, after answers that it gives instead. `applied`: those requests are carried out too."""
 
     def __init__(self, store: Files, *said: tuple[str, int], applied: bool = False) -> None:
-        assert store.remote is not None
-        self._store, self._said, self._applied = store.remote, list(said), applied
-        self._pipe, self._put = store.remote.pipe_file, store.remote.put_file
+        self._said, self._applied = list(said), applied
+        self._pipe, self._put = store._fs.pipe_file, store._fs.put_file
 
     def pipe_file(self, path: str, data: bytes, mode: str) -> None:
         if self._applied or not self._said:
@@ -53,8 +52,8 @@ class Answers:
 
 def answering(monkeypatch: pytest.MonkeyPatch, store: Files, *said: tuple[str, int], applied: bool = False) -> None:
     answers = Answers(store, *said, applied=applied)
-    monkeypatch.setattr(store.remote, "pipe_file", answers.pipe_file)
-    monkeypatch.setattr(store.remote, "put_file", answers.put_file)
+    monkeypatch.setattr(store._fs, "pipe_file", answers.pipe_file)
+    monkeypatch.setattr(store._fs, "put_file", answers.put_file)
 
 
 def test_an_upload_that_meets_another_of_the_same_name_is_tried_again(
@@ -87,8 +86,7 @@ def test_an_outage_is_outlived_and_a_long_one_is_told_from_a_missing_file(
     store: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.create("media/a", b"x")
-    assert store.remote is not None
-    cat, calls = store.remote.cat_file, 0
+    cat, calls = store._fs.cat_file, 0
 
     def failing(path: str) -> bytes:
         nonlocal calls
@@ -97,7 +95,7 @@ def test_an_outage_is_outlived_and_a_long_one_is_told_from_a_missing_file(
             raise EndpointConnectionError(endpoint_url="https://s3.example")
         return bytes(cat(path))
 
-    monkeypatch.setattr(store.remote, "cat_file", failing)
+    monkeypatch.setattr(store._fs, "cat_file", failing)
     assert store.read("media/a") == b"x"
     monkeypatch.setattr(outage, "FOR_S", 0.0)
     calls = 0
