@@ -43,7 +43,7 @@ def test_a_log_says_failures_rate_and_time_left(
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(view, "console", Console(highlight=False, force_terminal=False, width=200))
-    monkeypatch.setattr(view.time, "monotonic", lambda: now)
+    monkeypatch.setattr("pipeline.console.time.monotonic", lambda: now)
     with view.ProgressView() as progress:
         progress("captions", 0, 100)
         now += 5
