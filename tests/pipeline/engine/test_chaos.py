@@ -1,4 +1,4 @@
-"""Kills at random moments, of the driver, of a worker, of the raylet: the run ends as one that nobody disturbed.
+"""Kills in every phase, of the driver, of a worker, of the raylet: the run ends as one that nobody disturbed.
 
 A run survives the death of a worker, and goes on to its end. So that every kill meets work, each command is given one
 source more than the one before. The short form disturbs a few made videos; the long form, `HUMO_CHAOS=20`, the demo
@@ -24,6 +24,12 @@ from tests.pipeline.made_videos import numbered, steady, texture, write_video
 
 KILLS = int(os.environ.get("HUMO_CHAOS", "3"))
 VICTIMS = ("driver", "worker", "raylet")
+PHASES = {
+    "driver": ("deciding", "starting", "measuring"),
+    "worker": ("measuring", "starting"),
+    "raylet": ("starting", "measuring"),
+}
+"""When each is killed, in turn: Ray's processes are there no more when sets, decisions and shards are made."""
 LONG = KILLS > 3
 SETTINGS = [] if LONG else ["--set", "clips.frames=21", "--set", "clips.min_frames=17"]
 
@@ -45,21 +51,36 @@ def work_of(run: Path) -> set[Path]:
     return set((run / "pending").rglob("*.parquet"))
 
 
-def disturbed(command: list[str], run: Path, victim: str, after_s: float) -> bool:
-    """Run the command, and kill the victim so long after it first finished a piece of work. Whether there was one."""
+def reached(phase: str, run: Path, before: set[Path], commits: set[Path], parts: int) -> bool:
+    """Whether a command is where it is to be disturbed."""
+    new = work_of(run) - before
+    if phase == "measuring":
+        return len(new) >= parts
+    # Items are committed, and no part of them waits any more; sets, decisions and shards follow.
+    return phase == "starting" or (not work_of(run) and len(commits_of(run) - commits) >= 2)
+
+
+def disturbed(command: list[str], run: Path, victim: str, phase: str) -> bool:
+    """Run the command, and kill the victim at a random moment of a phase, or as soon as there is one.
+
+    Whether the command was still at work then.
+    """
     code = "from schemas.command_line import main; main()"
-    before = work_of(run)
+    before, commits, parts, hit = work_of(run), commits_of(run), random.randint(1, 10), False
     driver = subprocess.Popen(
         [sys.executable, "-c", code, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        while driver.poll() is None and work_of(run) <= before:
+        while driver.poll() is None and not reached(phase, run, before, commits, parts):
             time.sleep(0.02)
         with suppress(subprocess.TimeoutExpired):
-            driver.wait(after_s)
-        found = processes(driver, victim) if driver.poll() is None else []
-        for process in found[:1]:
-            process.send_signal(signal.SIGKILL)
+            driver.wait(random.uniform(0, 8 if phase == "starting" else 0.5))
+        while driver.poll() is None and not (found := processes(driver, victim)):
+            time.sleep(0.02)
+        with suppress(psutil.NoSuchProcess):
+            if driver.poll() is None:
+                found[0].send_signal(signal.SIGKILL)
+                hit = True
         driver.wait(timeout=900)
     finally:
         leavings = psutil.Process(driver.pid).children(recursive=True) if driver.poll() is None else []
@@ -67,7 +88,11 @@ def disturbed(command: list[str], run: Path, victim: str, after_s: float) -> boo
             process.kill()
         driver.kill()
         driver.wait()
-    return bool(found)
+    return hit
+
+
+def commits_of(run: Path) -> set[Path]:
+    return set((run / "snapshots").glob("*.json"))
 
 
 def media_of(run: Path) -> set[str]:
@@ -94,13 +119,17 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(disturbed_
     calm, run = tmp_path / "calm", tmp_path / "run"
     humo("curate", disturbed_footage, "--out", calm, *SETTINGS)
     random.seed(0)
-    sources, hits = sorted(map(str, disturbed_footage.iterdir())), 0
+    sources = sorted(map(str, disturbed_footage.iterdir()))
+    hits: list[tuple[str, str]] = []
     for number in range(KILLS):
         command = ["curate", *sources[: number + 1], "--out", str(run), *SETTINGS]
-        hits += disturbed(command, run, VICTIMS[number % 3], random.uniform(0, 1))
+        victim = VICTIMS[number % 3]
+        phase = PHASES[victim][number // 3 % len(PHASES[victim])]
+        if disturbed(command, run, victim, phase):
+            hits.append((victim, phase))
     last = humo("curate", disturbed_footage, "--out", run, *SETTINGS)
     assert last.code in (0, 1), last.text
-    assert hits >= 2 * KILLS / 3, "the kills met something"
+    assert len(hits) >= 2 * KILLS / 3, f"the kills met something: {hits}"
     assert rows_of(run) == rows_of(calm)
     assert shards_of(run) == shards_of(calm)
     assert media_of(run) == media_of(calm)
