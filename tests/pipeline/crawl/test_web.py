@@ -175,7 +175,7 @@ def test_a_known_version_is_not_sent_again(server: Rough, tmp_path: Path) -> Non
 
 def test_a_silent_server_and_a_slow_file_time_out(server: Rough, tmp_path: Path) -> None:
     server.bodies["/stalling/a"] = bytes(41 * 2**20)
-    (outcome,) = fetched(tmp_path, server.url("/stalling/a"), silence_s=0.5, attempts=1)
+    (outcome,) = fetched(tmp_path, server.url("/stalling/a"), silence_s=2.0, attempts=1)
     # 40 MiB came, so there is another try; it brings the rest.
     assert isinstance(outcome, Fetched)
     server.bodies["/stalling/b"] = bytes(41 * 2**20)
