@@ -13,13 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import CurateConfig
-from pipeline.engine.decide_again import decide_again
-from pipeline.engine.sets import pack_into
 from pipeline.pack.config import PackConfig, SyncCorrection
 from pipeline.pack.correction import frames_to_correct, moved
-from pipeline.pack.manifest import newest_manifest
-from pipeline.store.snapshots import commit, latest
-from tests.pipeline.synthetic_run import FakeClip, write_synthetic_run
+from tests.pipeline.pack.test_pack import packed
+from tests.pipeline.synthetic_run import FakeClip
 
 ON = SyncCorrection(enabled=True)
 BELIEVED: dict[str, Any] = {"offset_frames": 2, "p_value": 0.001, "drift_frames": 0}
@@ -68,12 +65,7 @@ def test_only_a_believed_offset_is_put_right(sync: dict[str, Any], frames: int) 
 def test_the_record_keeps_the_offset_and_says_what_was_moved(tmp_path: Path) -> None:
     config = CurateConfig(pack=PackConfig(correction=ON))
     clips = [FakeClip(source=1, start_s=0, sync=BELIEVED), FakeClip(source=1, start_s=1, sync={"drift_frames": 0})]
-    files = write_synthetic_run(tmp_path, clips, config)
-    decide_again(files, latest(files), config, dry_run=False)
-    base = latest(files)
-    commit(files, base, pack_into(files, base, config))
-    manifest = newest_manifest(files)
-    assert manifest is not None
+    _, manifest = packed(tmp_path, clips, config)
     records = []
     for shard in manifest.shards:
         with tarfile.open(tmp_path / "shards" / shard.url) as tar:
