@@ -6,8 +6,8 @@
 Trains the three on the demo film, renders and curates a second film (other looks, other speech, the same two people:
 there are no others), makes a benchmark set of it, evaluates the three and the true clips, and prints the table. What is
 there already is not made again; killed, it goes on. The people of the two films are the same, which two curations
-cannot tell: the set says so, and so does everything that is told of it. On two quiet cores it takes about 20 minutes,
-7 of them for training.
+cannot tell: the set says so, and so does everything that is told of it. On two quiet cores it takes about a
+quarter of an hour, half of it for training.
 """
 
 import argparse

@@ -25,15 +25,9 @@ INFRA = ROOT / "infra"
 KUBERNETES = "1.37"
 # Fields of ray.io/v1, as KubeRay's reference of its API lists them: those that the manifests may use.
 JOB = {"entrypoint", "submissionMode", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "backoffLimit"}
-CLUSTER = {"rayVersion", "authOptions", "enableInTreeAutoscaling", "autoscalerOptions"}
-CLUSTER |= {"headGroupSpec", "workerGroupSpecs"}
-    "rayVersion",
-    "authOptions",
-    "enableInTreeAutoscaling",
-    "autoscalerOptions",
-    "headGroupSpec",
-    "workerGroupSpecs",
-}
+CLUSTER = {
+    "rayVersion", "authOptions", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec", "workerGroupSpecs",
+}  # fmt: skip
 AUTOSCALER = {"idleTimeoutSeconds", "upscalingMode", "securityContext", "resources"}
 HEAD = {"serviceType", "rayStartParams", "template"}
 WORKERS = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
