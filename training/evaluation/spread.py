@@ -57,7 +57,8 @@ def _on_ray(assignment: Assignment, cases: Sequence[Case], *, workers: int, addr
         raise UserError(f"there is no Ray cluster at {address}: {error}") from error
     try:
         # Whether torch can use GPUs is known of this machine alone.
-        there = int(ray.cluster_resources().get("GPU", 0)) if address or torch.cuda.is_available() else 0
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        there = int(resources.get("GPU", 0)) if address or torch.cuda.is_available() else 0
         gpus = gpus_each(there, workers=workers, may_grow=address is not None)
         kind: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=0)(Worker)
         idle = deque(kind.remote(assignment) for _ in range(min(workers, len(cases))))
