@@ -93,8 +93,8 @@ def cluster(
         for row, has in zip(piece.select(_COLUMNS).to_pylist(), known, strict=True):
             (spans if has else loose).append(_Span(**row, seen=_seen(row, next(vector)) if has else ""))
         if len(vectors):
-            index = index or VectorIndex(folder, dimension=vectors.shape[1], columns=pa.schema([]))
-            index.add(vectors, {})
+            index = index or VectorIndex(folder, dimension=vectors.shape[1])
+            index.add(vectors)
     least = config.threshold(descriptor)
     rows = {span.id: _row(span, [span], span.id) for span in loose}
     anew: list[int] = []

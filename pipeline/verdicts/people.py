@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.stage import Row
@@ -40,7 +41,7 @@ def as_clustered(rows: list[Row]) -> list[Row]:
     return [{**row, "identity": row["clustered"] or row["identity"], "clustered": None} for row in rows]
 
 
-def by_hand(rows: list[Row], found: list[Edit]) -> list[Row]:
+def by_hand(rows: Sequence[Row], found: list[Edit]) -> list[Row]:
     """Rows of `identities` after the edits; `clustered` is what was computed, where that is something else."""
     seen = {row["id"]: row["seen"] for row in rows}
     person = {row["id"]: row["identity"] for row in rows}

@@ -67,9 +67,9 @@ def show_retrieval(count: int, probes: list[int], queries: int) -> None:
     """Build an index, and compare what it finds with what there is."""
     owners = people(count, np.random.default_rng(0))
     with tempfile.TemporaryDirectory() as scratch:
-        index = VectorIndex(Path(scratch), dimension=DIMENSION, columns=pa.schema([]))
+        index = VectorIndex(Path(scratch), dimension=DIMENSION)
         for _, faces in blocks(owners):
-            index.add(faces, {})
+            index.add(faces)
         asked = np.random.default_rng(2).choice(count, queries, replace=False).tolist()
         start = time.perf_counter()
         truth = exact(index.vectors(), asked)

@@ -17,7 +17,7 @@ from pipeline.stage import Row, SetRows
 from pipeline.stages.candidates import CandidatesConfig, retrieve
 from pipeline.stages.duplicates import DuplicatesConfig, find_duplicates
 from pipeline.stages.identities import IdentitiesConfig, cluster
-from tests.pipeline.stages.test_candidates import PICTURES, _track
+from tests.pipeline.stages.test_candidates import PICTURES, _track, people_of
 from tests.pipeline.stages.test_identities import table
 
 OPTIONS = IdentitiesConfig(classical=0.9, neighbours=4)
@@ -38,16 +38,18 @@ def joined(rows: list[Row], before: Iterable[Row] = ()) -> SetRows:
 
 
 def retrieved(rows: list[Row], before: Iterable[Row] = ()) -> SetRows:
-    with TemporaryDirectory() as folder:
-        return retrieve(
-            [table(rows)],
-            joined(rows).rows,
-            [{"id": row["clip_id"], "group": None} for row in rows],
-            folder=Path(folder),
-            read=PICTURES.__getitem__,
-            config=CandidatesConfig(limit=3),
-            before=before,
+    """All pieces as one, with the rows that are kept."""
+    people = {row["id"]: row["identity"] for row in joined(rows).rows}
+    earlier = list(before)
+    inputs = {row["inputs"] for row in earlier}
+    pieces = list(
+        retrieve(
+            people_of(rows, people), (), read=PICTURES.__getitem__, config=CandidatesConfig(limit=3), before=inputs
         )
+    )
+    kept = {one for piece in pieces for one in piece.kept}
+    found = [row for piece in pieces for row in piece.rows] + [row for row in earlier if row["inputs"] in kept]
+    return SetRows(rows=sorted(found, key=lambda row: str(row["id"])), computed=sum(piece.computed for piece in pieces))
 
 
 @settings(max_examples=60, deadline=None)
