@@ -19,7 +19,7 @@ from tests.pipeline.conftest import humo
 
 pytestmark = pytest.mark.slow
 
-STRANGERS = ["--set", "identities.classical=0.7", "--set", "decide.references.lower=0.6"]
+STRANGERS = ["--set", "identities.classical=0.7", "--set", "decide.references.lower=0.6", "--set", "clips.short_side=320"]
 """No person of this footage is seen in two shots that are long enough: with the defaults nothing is kept. These bounds
 take strangers who look alike for one person, so that training and generation can run on real pictures and voices."""
 
