@@ -69,7 +69,7 @@ class OpenClipLooks:
         self._model: Any = model.eval()
         self._preprocess: Any = preprocess
         self._tokenizer: Any = open_clip.get_tokenizer(where)
-        self._head = _head(head / HEAD_FILE, device)
+        self._head = aesthetic_head(head / HEAD_FILE, device)
         self._device = device
         self._batch = batch
         self._torch = torch
@@ -106,8 +106,11 @@ class OpenClipLooks:
         return np.concatenate(found).astype(np.float32, copy=False)
 
 
-def _head(path: Path, device: str) -> Any:
-    """LAION's head. Its file is a pickle, read without running code. Raises UserError for any other content."""
+def aesthetic_head(path: Path, device: str) -> Any:
+    """LAION's head: embeddings (n, width) to scores (n, 1). Its file is a pickle, read without running code.
+
+    Raises UserError for any other content.
+    """
     import pickle
 
     import torch

@@ -50,7 +50,9 @@ class SyncNetTracks:
         waveform = inputs.waveform()
         boxes = inputs.boxes()
         crops: dict[int, dict[int, Faces]] = {int(track["track"]): {} for track in tracks}
-        windows = {track: _crop_windows(boxes[track], clip) for track in crops if track in boxes}
+        windows = {
+            track: crop_windows(boxes[track], width=clip.width, height=clip.height) for track in crops if track in boxes
+        }
         for index, frame in inputs.frames():
             for track, placed in windows.items():
                 if index in placed:
@@ -141,10 +143,13 @@ def crop(frame_hwc: FramesHWC, middle_x: float, middle_y: float, half: float) ->
     return np.asarray(cv2.resize(square, (FACE_PX, FACE_PX)), dtype=np.uint8)
 
 
-def _crop_windows(boxes: Boxes, clip: Clip) -> dict[int, tuple[float, float, float]]:
-    """Frame -> middle x, y and half the longer side of the face, in pixels, smoothed; gaps are filled."""
+def crop_windows(boxes: Boxes, *, width: int, height: int) -> dict[int, tuple[float, float, float]]:
+    """Frame -> middle x, y and half the longer side of the face, in pixels, smoothed; gaps are filled.
+
+    `boxes`: by frame, at least one, in fractions of a frame of that size.
+    """
     seen = sorted(boxes)
-    scaled = np.array([boxes[index] for index in seen]) * (clip.width, clip.height, clip.width, clip.height)
+    scaled = np.array([boxes[index] for index in seen]) * (width, height, width, height)
     frames = np.arange(seen[0], seen[-1] + 1)
     middle_x, middle_y = (scaled[:, 0] + scaled[:, 2]) / 2, (scaled[:, 1] + scaled[:, 3]) / 2
     half = np.maximum(scaled[:, 2] - scaled[:, 0], scaled[:, 3] - scaled[:, 1]) / 2

@@ -41,6 +41,7 @@ class SlopesConfig(Configuration):
     candidates: float = Field(default=2000.0, ge=0, description="A face track")
     references: float = Field(default=20.0, ge=0, description="A clip")
     decide: float = Field(default=20.0, ge=0, description="A clip")
+    pack: float = Field(default=12_000.0, ge=0, description="A sample; measured on the demo's, of 0.3 MB each")
     pair_ns: float = Field(default=120.0, ge=0, description="Nanoseconds a pair of face tracks that a search looks at")
 
 

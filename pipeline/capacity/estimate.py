@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.capacity.config import PlanConfig
 from pipeline.capacity.limits import Limit, limits, pairs_looked_at
-from pipeline.capacity.sample import UNIT, Sample, item_stages, set_stages
+from pipeline.capacity.sample import Sample, item_stages, items_of, set_stages
 from pipeline.engine.commits import COMMIT_CLIPS
 from pipeline.store.bundles import FULL
 from schemas.errors import UserError
@@ -106,15 +106,10 @@ TABLES_A_BUNDLE = 11
 
 def set_seconds(sample: Sample, config: PlanConfig, more: float) -> dict[str, float]:
     """Set stage -> seconds on `more` times the sample: what it took there for nothing, and for each row its slope."""
-    found: dict[str, float] = {}
-    for name in set_stages():
-        slope = getattr(config.slopes, name, None)
-        if slope is None:
-            # Packing copies bytes, and writing verdicts or the like rows: as much for each as on the sample.
-            found[name] = sample.seconds[name] * more
-            continue
-        rows = sample.rows[UNIT.get(name, "clips")]
-        found[name] = sample.seconds[name] + slope / 1e6 * rows * (more - 1)
+    found = {
+        name: sample.seconds[name] + getattr(config.slopes, name) / 1e6 * items_of(sample, name) * (more - 1)
+        for name in set_stages()
+    }
     found["identities"] += search_seconds(sample, config, more) - search_seconds(sample, config, 1)
     return {name: seconds for name, seconds in found.items() if seconds > 0}
 

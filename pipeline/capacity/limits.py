@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.capacity.config import PlanConfig
-from pipeline.capacity.sample import UNIT, Sample, item_stages
+from pipeline.capacity.sample import Sample, item_stages, items_of, set_stages
 from pipeline.store.bundles import FULL
 
 INDEX_ROW_BYTES = 300
@@ -29,10 +29,7 @@ def limits(sample: Sample, config: PlanConfig) -> list[Limit]:
     tracks, clips = (sample.rows[name] / sample.hours for name in ("tracks", "clips"))
     largest = max(sample.rows.values()) / sample.hours
     item_seconds = sum(sample.seconds[name] for name in item_stages()) / sample.hours
-    linear = sum(
-        getattr(slopes, name) / 1e6 * sample.rows[UNIT.get(name, "clips")] / sample.hours
-        for name in ("duplicates", "identities", "candidates", "references", "decide")
-    )
+    linear = sum(getattr(slopes, name) / 1e6 * items_of(sample, name) / sample.hours for name in set_stages())
 
     def search(hours: float) -> float:
         return slopes.pair_ns / 1e9 * pairs_looked_at(tracks * hours, sample.probes)

@@ -119,6 +119,11 @@ def _row_bytes(relations: Relations) -> float:
     return float(taken) / len(rows)
 
 
+def items_of(sample: Sample, stage: str) -> int:
+    """What a stage does its work on: so many clips, sources, face tracks, or for `pack` samples."""
+    return sample.kept if stage == "pack" else sample.rows[UNIT.get(stage, "clips")]
+
+
 def item_stages() -> list[str]:
     """Stages that are spread over the cluster, and the decode that those of a pass share."""
     return [*(stage.name for stage in STAGES if stage.per != "set"), "decode"]

@@ -33,6 +33,11 @@ class Step(Configuration):
         default=(), description="Files, folders or addresses by whose content the step is known to be done"
     )
     resume: Resume | None = Field(default=None, description="For commands that go on only when told to")
+    afresh: tuple[str, ...] = Field(
+        default=(),
+        description="Files and folders of its own that are moved aside where what it stands on has changed since it "
+        "was begun: for commands that go on with what is there, or refuse to",
+    )
     failures: Literal["stop", "go-on"] = Field(
         default="stop", description="Whether a command that is done, but for items on record, ends the workflow"
     )
@@ -43,8 +48,11 @@ class Step(Configuration):
             raise ValueError(f"step {self.name!r} needs either 'humo' or 'gate'")
         if self.humo and not self.makes:
             raise ValueError(f"step {self.name!r} needs 'makes', by which it is known to be done")
-        if self.gate and (self.makes or self.takes or self.resume):
+        if self.gate and (self.makes or self.takes or self.resume or self.afresh):
             raise ValueError(f"gate {self.name!r} takes and makes nothing")
+        for place in self.afresh:
+            if "://" in place or Path(place).is_absolute() or ".." in Path(place).parts:
+                raise ValueError(f"step {self.name!r}: 'afresh' moves what lies beside the workflow, not {place}")
         return self
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import fsspec
 
+SMALL_BYTES = 1 << 20
+
 
 class Absent(Exception):
     """There is nothing at the path."""
@@ -23,9 +25,14 @@ def content_of(path: str, base: Path) -> str:
 
 
 def version_of(path: str, base: Path) -> str:
-    """Digest of the names, sizes and times of change of a file or of a folder's files. Raises Absent."""
+    """Digest of the names, sizes and times of change of a file or of a folder's files. Raises Absent.
+
+    Of a small file, such as a configuration, of its content: writing it again as it was changes nothing.
+    """
     if "://" in path:
         return _elsewhere(path)
+    if (base / path).is_file() and (base / path).stat().st_size <= SMALL_BYTES:
+        return _sha256(base / path)
     return _digest(base / path, lambda file: f"{file.stat().st_size}-{file.stat().st_mtime_ns}")
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,6 +101,7 @@ class WorkflowRun:
                     )
                 tell(f"{step.name}: {state.why}")
                 began = time.monotonic()
+                self._begin(step, tell)
                 self._do(step, tell)
                 self._record(step, {"seconds": round(time.monotonic() - began, 1)})
 
@@ -134,6 +136,18 @@ class WorkflowRun:
         """What a step made, as its record says; of a gate, what stands before it."""
         record = json.loads(self._files.read(self._path(name)))
         return record["makes"] or record["key"]
+
+    def _begin(self, step: Step, tell: Callable[[str], None]) -> None:
+        """Move aside what the step made, or began to make, of something else. Nothing is deleted."""
+        begun, key = f"begun/{step.name}.json", self._key(step)
+        earlier = next((name for name in (begun, self._path(step.name)) if self._files.exists(name)), None)
+        if earlier is not None and json.loads(self._files.read(earlier))["key"] != key:
+            for place in (self._base / name for name in step.afresh):
+                if place.exists():
+                    aside = next(new for new in _numbered(place) if not new.exists())
+                    place.rename(aside)
+                    tell(f"{place.name} was made of something else: it is {aside.name} now")
+        self._files.replace(begun, json.dumps({"key": key}).encode())
 
     def _do(self, step: Step, tell: Callable[[str], None]) -> None:
         arguments = [*step.humo]
@@ -188,3 +202,7 @@ class WorkflowRun:
     @staticmethod
     def _path(name: str) -> str:
         return f"steps/{name}.json"
+
+
+def _numbered(place: Path) -> Iterator[Path]:
+    return (place.with_name(f"{place.name}.{number}") for number in count(1))

@@ -25,7 +25,9 @@ INFRA = ROOT / "infra"
 KUBERNETES = "1.37"
 # Fields of ray.io/v1, as KubeRay's reference of its API lists them: those that the manifests may use.
 JOB = {"entrypoint", "submissionMode", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "backoffLimit"}
-CLUSTER = {"rayVersion", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec", "workerGroupSpecs"}
+CLUSTER = {
+    "rayVersion", "authOptions", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec", "workerGroupSpecs",
+}  # fmt: skip
 AUTOSCALER = {"idleTimeoutSeconds", "upscalingMode", "securityContext", "resources"}
 HEAD = {"serviceType", "rayStartParams", "template"}
 WORKERS = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
@@ -87,6 +89,8 @@ def test_clusters_have_the_fields_of_kuberay_and_grow_from_nothing() -> None:
             assert set(document["spec"]) - {"rayClusterSpec"} <= JOB
     for name, spec in clusters():
         assert set(spec) == CLUSTER, name
+        # Without a token whoever reaches a pod's port runs code in the cluster: Ray's own default asks for none.
+        assert spec["authOptions"] == {"mode": "token"}
         assert set(spec["autoscalerOptions"]) <= AUTOSCALER
         assert set(spec["headGroupSpec"]) == HEAD
         assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
@@ -152,6 +156,54 @@ def test_argo_does_the_chain_of_the_workflow_for_one_machine() -> None:
         given = {parameter["name"]: parameter["value"] for parameter in task["arguments"]["parameters"]}
         assert tuple(json.loads(given["humo"])) == step.humo
         assert given.get("resume") == (step.resume.where if step.resume else None)
+        assert given.get("afresh", "") == "".join(step.afresh)
+
+
+@pytest.fixture
+def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a `humo` on the path that logs its arguments, and ends with what is in the file `code`."""
+    program = tmp_path / "bin" / "humo"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$@" >> log\nexit $(cat code 2>/dev/null || echo 0)\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_argos_steps_go_on_and_leave_what_another_workflow_made(standin: Path) -> None:
+    containers = [one["container"] for one in argo_workflow()["spec"]["templates"] if "container" in one]
+    (script,) = {container["args"][0] for container in containers}
+    assert all(container["args"][1:] == containers[0]["args"][1:] for container in containers)
+
+    def step(*humo: str, resume: str = "", afresh: str = "", workflow: str = "humo-1") -> tuple[int, str]:
+        arguments = [json.dumps(humo), resume, afresh, workflow]
+        code = subprocess.run([sys.executable, "-c", script, *arguments], cwd=standin, check=False).returncode
+        return code, (standin / "log").read_text().splitlines()[-1]
+
+    assert step("train", resume="stage1/run.json", afresh="stage1") == (0, "train")
+    (standin / "stage1").mkdir()
+    (standin / "stage1" / "run.json").touch()
+    assert step("train", resume="stage1/run.json", afresh="stage1") == (0, "train --resume")
+    # Another workflow trains on other shards: it must not go on with the first one's model.
+    assert step("train", resume="stage1/run.json", afresh="stage1", workflow="humo-2") == (0, "train")
+    assert (standin / "stage1.humo-1" / "run.json").exists()
+    (standin / "code").write_text("1")
+    assert (step("curate")[0], step("train")[0]) == (0, 1)
+
+
+def test_a_training_job_begins_and_goes_on_by_the_same_manifest(standin: Path) -> None:
+    document = yaml.safe_load((INFRA / "kuberay" / "train.yaml").read_text())
+    entrypoint = document["spec"]["entrypoint"].replace("/data/trained", str(standin / "trained"))
+
+    def given() -> str:
+        # Ray runs an entrypoint by the shell.
+        subprocess.run(entrypoint, shell=True, cwd=standin, check=True)
+        return (standin / "log").read_text().splitlines()[-1]
+
+    assert "--resume" not in given()
+    (standin / "trained").mkdir()
+    (standin / "trained" / "run.json").touch()
+    assert given().endswith("--processes 8 --resume")
 
 
 def test_the_workflows_stages_follow_one_another() -> None:

@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.backends.face_detector import Detection, FaceDetector
+from pipeline.backends.face_detector import Box, Detection, FaceDetector
 from pipeline.backends.face_follower import FaceFollower, Pace
 from pipeline.backends.face_record import FaceRecord
+from pipeline.backends.face_tracks import boxes_of
 from pipeline.backends.mouth_motion import MouthMotion
 from pipeline.backends.pyav_decode import open_footage, picture_stream
 from pipeline.stage import Unmeasurable
+from schemas.sample import FPS
 
 LONGEST_FRAMES = 25 * 120
 FACE_LOOK_PX = 256
@@ -51,7 +53,12 @@ class Faces:
                 largest[index] = seen if before is None else max(before, seen, key=_height)
         main = max(found, key=lambda face: sum(map(_height, face.track.observed.values())), default=None)
         mouth = {} if main is None else main.record.mouth
-        return Followed(largest, np.array([mouth.get(index, math.nan) for index in range(len(frames_thwc))]))
+        placed = {} if main is None else boxes_of(main.track, look_every=self.pace.look_every)
+        return Followed(
+            largest=largest,
+            main={index: face.box for index, face in placed.items()},
+            mouth_t=np.array([mouth.get(index, math.nan) for index in range(len(frames_thwc))]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +67,9 @@ class Followed:
 
     largest: dict[int, Detection | None]
     """By the frames that were looked at; None where no face is found."""
+    main: dict[int, Box]
+    """The most prominent face's box in every frame from its first to its last, in fractions; empty where there is no
+    face."""
     mouth_t: NDArray[np.float64]
     """Openness of the most prominent face's mouth in every frame, NaN where it is not seen."""
 
@@ -86,6 +96,11 @@ class GeneratedClip:
     def faces(self) -> Followed:
         """The faces, followed through the video."""
         return self.finder.follow(self.frames_thwc)
+
+    def moments(self) -> NDArray[np.int64]:
+        """The number of the frame nearest to each moment at 25 a second."""
+        wanted = np.arange(round(len(self.frames_thwc) * FPS / self.fps))
+        return np.minimum((wanted * self.fps / FPS).round().astype(np.int64), len(self.frames_thwc) - 1)
 
     def spread(self, count: int) -> list[int]:
         """So many frame numbers, evenly spread from the first to the last; fewer where there are fewer."""

@@ -1,9 +1,11 @@
 """What measures, and how videos are made for it."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
+from pipeline.config import WeightsConfig
 from pipeline.stages.faces import FacesConfig
 from schemas.configuration import Configuration
 
@@ -26,8 +28,14 @@ class EvaluationConfig(Configuration):
 
     faces: FacesConfig = FacesConfig()
     """The detector and the descriptor of faces, as in a curation."""
+    weights: WeightsConfig = WeightsConfig()
+    """Where the weights lie that `humo doctor` lists. Of these `syncnet-v2` gives Sync-C and Sync-D, `laion-aesthetic`
+    the aesthetic score; what is not there is not measured."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """What the measuring models run on."""
     clip: Path | None = None
-    """A CLIP in transformers' layout, for CLIP-I and CLIP-T. Without it they are not measured."""
+    """A CLIP in transformers' layout, for CLIP-I and CLIP-T, and for the aesthetic score if it is OpenAI's ViT-L/14.
+    Without it all three are by open_clip where `open-clip-vit-l-14` and `laion-aesthetic` are there."""
     clip_licence: str = "as the model's"
     """Told beside its numbers."""
     dino: Path | None = None

@@ -106,11 +106,16 @@ def compare(evaluations: Mapping[str, Evaluation]) -> Table:
 
 
 def markdown(table: Table) -> str:
-    """The table, and beneath it a line for every evaluation that says what is different."""
+    """The table, and beneath it a line for every evaluation that says what is different.
+
+    What no evaluation has a number of is not in it: `not_measured` names that.
+    """
     others = [f" {name} | against {table.names[0]} |" for name in table.names[1:]]
     head = f"| metric | better | {table.names[0]} |{''.join(others)}"
     text = [head, "|---|---|---|" + "---|---|" * (len(table.names) - 1)]
     for place, about in enumerate(table.about):
+        if all(table.lines[name][place].measured is None for name in table.names):
+            continue
         cells = [told_mean(table.lines[table.names[0]][place])]
         for name in table.names[1:]:
             cells += [told_mean(table.lines[name][place]), told_difference(table.of(name)[place])]

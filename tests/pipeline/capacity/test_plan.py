@@ -41,7 +41,8 @@ CONFIG = PlanConfig.model_validate(
         "machines": {"cores": 10, "busy": 0.5, "network_gbit": 8, "driver_gb": 20},
         "prices": {"core_hour": 0.1, "tb_month": 20, "months": 3, "million_writes": 5},
         "slopes": {
-            "duplicates": 0, "identities": 0, "candidates": 0, "references": 0, "decide": 100, "pair_ns": 10
+            "duplicates": 0, "identities": 0, "candidates": 0, "references": 0, "decide": 100, "pack": 2000,
+            "pair_ns": 10,
         },
     }
 )  # fmt: skip
@@ -55,12 +56,13 @@ def test_a_thousand_hours_by_hand() -> None:
     assert found.phases["cores"] == pytest.approx(50)
     # 4.5 TB at 1 GB/s are 4500 s.
     assert found.phases["network"] == pytest.approx(1.25)
-    # Decisions: 1 s as on the sample, and 100 us for each of 49,900 clips more. Shards: 500 times 2 s.
+    # Decisions: 1 s as on the sample, and 100 us for each of 49,900 clips more. Shards: 2 s, and 2 ms for each of 9,980
+    # samples more; what the sample's two seconds went into was mostly the beginning.
     assert found.seconds["decide"] == pytest.approx(1 + 4.99)
-    assert found.seconds["pack"] == pytest.approx(1000)
+    assert found.seconds["pack"] == pytest.approx(2 + 19.96)
     # 100,000 tracks in place of 200: 10^10 pairs at 10 ns are 100 s.
     assert found.seconds["identities"] == pytest.approx(100, rel=1e-4)
-    assert found.phases["sets"] == pytest.approx((5.99 + 1000 + 100) / 3600, rel=1e-4)
+    assert found.phases["sets"] == pytest.approx((5.99 + 21.96 + 100) / 3600, rel=1e-4)
     assert found.hours_taken == pytest.approx(50 + found.phases["sets"])
     assert found.bottleneck == "cores"
     # 250 core-hours in 10 days less the sets, at one half busy.
@@ -94,6 +96,13 @@ def test_what_breaks_first_is_the_bound_that_is_met_first() -> None:
     assert at["arun"] == pytest.approx(2e7)
     assert found[0].what.startswith("the search")
     assert all(limit.answer for limit in found)
+
+
+def test_what_is_said_to_break_is_what_the_plan_for_so_many_hours_shows() -> None:
+    sets = next(limit for limit in estimate(SAMPLE, CONFIG, 1000).breaks if limit.what.startswith("the set stages"))
+    there = estimate(SAMPLE, CONFIG, sets.at_hours)
+    assert there.phases["sets"] == pytest.approx(CONFIG.bounds.set_hours, rel=1e-3)
+    assert estimate(SAMPLE, CONFIG, sets.at_hours).seconds["pack"] > 100, "packing is one of them"
 
 
 def test_search_takes_the_square_and_becomes_the_bottleneck() -> None:

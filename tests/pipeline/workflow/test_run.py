@@ -132,6 +132,41 @@ def test_what_is_made_again_and_comes_out_the_same_changes_nothing_after_it(fold
     assert log(folder) == ["model/weights", "scores"]
 
 
+def test_what_was_made_of_something_else_is_moved_aside_before_a_step_is_done_again(folder: Path) -> None:
+    """As training needs it: told to go on with a run on other shards, it would end at once with the old model."""
+    train = {
+        "name": "train", "humo": ["copy", "run/shards", "model/weights"], "makes": ["model/weights"],
+        "takes": ["train.yaml"], "afresh": ["model"],
+        "resume": {"where": "model/weights", "arguments": ["--resume"]},
+    }  # fmt: skip
+    (folder / "train.yaml").write_text("steps: 1")
+    path = write(folder, [CHAIN[0], train])
+    assert go(path) == "done"
+    assert log(folder) == ["run/shards", "model/weights"]
+    # The same configuration, written again, is no other one; and what was lost is made by going on.
+    (folder / "train.yaml").write_text("steps: 1")
+    assert go(path) == "done"
+    assert log(folder) == []
+    (folder / "model" / "weights").write_text("half")
+    assert go(path) == "done"
+    assert log(folder) == ["--resume"]
+    (folder / "footage" / "a").write_text("another film")
+    assert go(path) == "done"
+    assert log(folder) == ["run/shards", "model/weights"]
+    assert (folder / "model.1" / "weights").read_text() == "made of made of film"
+    assert (folder / "model" / "weights").read_text() == "made of made of another film"
+    # Killed half-way, and changed before it goes on: what was begun is of something else, too.
+    (folder / "train.yaml").write_text("steps: 2")
+    failing = [CHAIN[0], {**train, "humo": ["fail", "2"]}]
+    assert "ended with 2" in go(write(folder, failing))
+    (folder / "model").mkdir()
+    (folder / "model" / "weights").write_text("half of something else")
+    log(folder)
+    assert go(write(folder, [CHAIN[0], train])) == "done"
+    assert log(folder) == ["model/weights"]
+    assert sorted(place.name for place in folder.glob("model*")) == ["model", "model.1", "model.2", "model.3"]
+
+
 def test_a_command_that_fails_ends_it_unless_only_items_failed(folder: Path) -> None:
     failing: dict[str, Any] = {"name": "a", "humo": ["fail", "1"], "makes": ["left"]}
     assert go(write(folder, [failing])).startswith("step 'a' ended with 1")
@@ -184,6 +219,8 @@ run.WorkflowRun(Path({str(path)!r})).run(print)"""
         ([{"name": "a", "gate": "?"}, {"name": "a", "gate": "?"}], "two steps are named"),
         ([{"name": "a", "gate": "?", "humo": ["x"]}], "either 'humo' or 'gate'"),
         ([{"name": "a b", "gate": "?"}], "should match pattern"),
+        ([{"name": "a", "humo": ["x"], "makes": ["y"], "afresh": ["../y"]}], "moves what lies beside the workflow"),
+        ([{"name": "a", "gate": "?", "afresh": ["y"]}], "takes and makes nothing"),
         ([{"name": "a", "gate": "?", "shell": "rm"}], "unknown option"),
     ],
 )

@@ -11,9 +11,11 @@ from pipeline.backends.signature import Signature
 from schemas.command_line import run
 from schemas.errors import UserError
 from tests.training.sample_shards import encode_video
+from training.evaluation.cases import from_shards
 from training.evaluation.cases.benchmark import Case, read_set, seed_of
 from training.evaluation.cases.from_shards import choose, make_set, signature_of
 from training.evaluation.cases.leaks import Origin, checked, find_leaks
+from training.evaluation.folder import read_evaluation
 
 
 def still(seed: int) -> Signature:
@@ -102,6 +104,33 @@ def test_a_clean_split_is_a_set_and_comes_back_as_it_was(clean_shards: Path, tmp
     assert len(case.references) == 1
     with pytest.raises(UserError, match="is not empty"):
         make_set(choose(str(clean_shards), trained=None, trained_data=None), tmp_path / "set", accepted=[], limit=None)
+
+
+def test_a_set_that_was_killed_half_way_is_made_by_the_same_command(
+    clean_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    command = ["cases", str(clean_shards), "--out", str(tmp_path / "set")]
+    with monkeypatch.context() as patch:
+        patch.setattr(from_shards, "write_set", killed)
+        assert run(command) == 130
+    assert not (tmp_path / "set").exists()
+    assert run(command) == 0
+    assert [case.identities for case in read_set(tmp_path / "set")[0].cases] == [("eve",), ("eve",)]
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_the_true_clips_of_a_set_are_measured_as_any_videos(clean_shards: Path, tmp_path: Path) -> None:
+    cases, out = tmp_path / "set", tmp_path / "eval"
+    assert run(["cases", str(clean_shards), "--out", str(cases)]) == 0
+    assert run(["evaluate", "--videos", str(cases / "files"), "--cases", str(cases), "--out", str(out)]) == 0
+    found = read_evaluation(out)
+    assert {row.status for row in found.rows.values()} == {"ok"}
+    assert [row.video_sha256 for row in found.rows.values()] == [
+        case.video.sha256 for case in read_set(cases)[0].cases if case.video
+    ]
 
 
 def test_a_set_that_was_changed_is_refused(clean_shards: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from schemas.command_line import run
 from schemas.errors import UserError
 from tests.training.evaluation.conftest import moving_video
 from training.evaluation.folder import read_evaluation
-from training.evaluation.summary import compare, markdown, sentence
+from training.evaluation.summary import compare, markdown, not_measured, sentence
 
 Videos = Callable[[str, int], Path]
 
@@ -141,7 +141,11 @@ def test_two_evaluations_are_told_apart_by_what_differs(case_file: Path, videos:
     assert verdicts["clip_t"] == "not measured"
     assert verdicts["motion"] in ("not shown", "less")
     assert "worse in Sharpness" in sentence(table, "blurred")
-    assert "| Sharpness | higher |" in markdown(table)
+    rows = {line.split(" | ")[0].strip("| "): line for line in markdown(table).splitlines() if line.startswith("|")}
+    assert rows["Sharpness"].startswith("| Sharpness | higher | ")
+    # What nobody measured is named beneath the table, with the reason, and takes no row of it.
+    assert "CLIP-T" not in rows
+    assert any(line.startswith("CLIP-T is NULL: no CLIP weights") for line in not_measured(table))
     same = compare({"one": made["sharp"], "two": made["sharp"]})
     assert not any(one.shown for one in same.comparisons)
     assert "no difference is significant" in sentence(same, "two")

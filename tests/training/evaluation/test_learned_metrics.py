@@ -13,12 +13,16 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPConfig, CLIPModel, Dinov2Config, Dinov2Model, PreTrainedTokenizerFast
 
+from pipeline.backends.syncnet import SyncNet
 from schemas.errors import UserError
+from tests.pipeline import tiny_models
 from training.evaluation.backends.judge import ServerJudge
 from training.evaluation.backends.looks import CLIP_MEAN, CLIP_STD, ClipFolder, DinoFolder, prepared
-from training.evaluation.clip import GeneratedClip
+from training.evaluation.backends.syncnet import SyncNetSpeech
+from training.evaluation.clip import Followed, GeneratedClip
 from training.evaluation.config import EvaluationConfig
 from training.evaluation.materials import Materials
+from training.evaluation.metrics import registry
 from training.evaluation.metrics.judge import JudgeScores, about_judge
 from training.evaluation.metrics.looks import (
     Aesthetics,
@@ -133,14 +137,124 @@ def test_aesthetics_are_the_mean_score_of_the_frames() -> None:
     assert found == {"aesthetics": 9}
 
 
-def test_configured_weights_take_the_place_of_null(clip_folder: Path, dino_folder: Path, tmp_path: Path) -> None:
-    metrics, _ = build(EvaluationConfig(clip=clip_folder, dino=dino_folder))
-    about = {one.name: one for metric in metrics if not isinstance(metric, Missing) for one in metric.about}
-    assert about["clip_t"].weights == about["clip_i"].weights
-    assert str(about["clip_t"].weights).startswith("clip:")
-    assert str(about["dino_i"].weights).startswith("dinov2:")
+@pytest.fixture(scope="module")
+def syncnet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights in the published layout."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("syncnet")
+    torch.save(SyncNet().state_dict(), folder / "syncnet_v2.model")
+    return folder
+
+
+def config_of(**given: Any) -> EvaluationConfig:
+    return EvaluationConfig.model_validate(given)
+
+
+def by_name(config: EvaluationConfig) -> dict[str, Any]:
+    """Name of a number -> the metric that gives it."""
+    return {about.name: metric for metric in build(config)[0] for about in metric.about}
+
+
+def about_of(metric: Any, name: str) -> Any:
+    return next(about for about in metric.about if about.name == name)
+
+
+def test_weights_take_the_place_of_null(
+    clip_folder: Path, dino_folder: Path, syncnet_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUMO_CACHE", str(tmp_path / "cache"))
+    without = by_name(EvaluationConfig())
+    missing = {name: metric.cause for name, metric in without.items() if isinstance(metric, Missing)}
+    assert sorted(missing) == sorted(
+        ["clip_i", "clip_t", "dino_i", "sync_c", "sync_d", "sync_0", "aesthetics", "image_quality"]
+        + [f"judge_{name}" for name in ("text", "person", "natural")]
+    )
+    assert missing["sync_c"] == "the weight syncnet-v2 is missing: humo fetch syncnet-v2"
+    assert "--set clip=FOLDER" in missing["clip_t"]
+    # SyncNet's publisher states no licence, and that is what is told.
+    assert about_of(without["sync_c"], "sync_c").licence.startswith("not stated")
+    own = {"syncnet-v2": syncnet_folder, "laion-aesthetic": tiny_models.aesthetic_head(tmp_path / "head")}
+    with_all = by_name(config_of(clip=clip_folder, dino=dino_folder, weights={"own": own}))
+    gone = {name for name, metric in with_all.items() if isinstance(metric, Missing)}
+    assert set(missing) - gone == {"clip_i", "clip_t", "dino_i", "sync_c", "sync_d", "sync_0", "aesthetics"}
+    weights = {name: about_of(metric, name).weights for name, metric in with_all.items()}
+    assert weights["clip_t"] == weights["clip_i"]
+    assert str(weights["clip_t"]).startswith("clip:")
+    assert str(weights["dino_i"]).startswith("dinov2:")
+    assert str(weights["sync_c"]).startswith("syncnet-v2 ")
+    found = with_all["aesthetics"].measure(video("red"), Materials("c", "x", (), None))["aesthetics"]
+    assert found != with_all["aesthetics"].measure(video("blue"), Materials("c", "x", (), None))["aesthetics"]
+
+
+def test_open_clip_measures_three_where_its_weights_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Looks:
+        def __init__(self, folder: Path, head: Path, **given: Any) -> None:
+            assert (folder, head, given["device"]) == (tmp_path / "clip", tmp_path / "head", "cpu")
+            self.name = f"open_clip:{given['version']}"
+
+        def pictures(self, frames_hwc: Any) -> np.ndarray:
+            return np.ones((len(frames_hwc), 1), np.float32)
+
+        texts = pictures
+
+        def aesthetic(self, embeddings_nd: np.ndarray) -> np.ndarray:
+            return 7 * embeddings_nd[:, 0]
+
+    own = {"open-clip-vit-l-14": tmp_path / "clip", "laion-aesthetic": tmp_path / "head"}
+    for folder in own.values():
+        folder.mkdir()
+    monkeypatch.setattr(registry, "OpenClipLooks", Looks)
+    monkeypatch.setattr(registry, "find_spec", lambda _: None)
+    assert "open_clip is not installed" in by_name(config_of(weights={"own": own}))["clip_t"].cause
+    monkeypatch.setattr(registry, "find_spec", lambda _: "there")
+    found = by_name(config_of(weights={"own": own}))
+    given = Materials("c", "a red thing", (picture("red", 1),), None)
+    values = {name: found[name].measure(video("red"), given)[name] for name in ("clip_i", "clip_t", "aesthetics")}
+    assert values == {"clip_i": 1, "clip_t": 1, "aesthetics": 7}
+    assert about_of(found["clip_t"], "clip_t").backend == "CLIP by open_clip"
+    assert about_of(found["aesthetics"], "aesthetics").backend.startswith("LAION head on open_clip:")
+
+
+def test_weights_that_are_named_and_wrong_end_the_evaluation(clip_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds not a CLIP model"):
         build(EvaluationConfig(clip=tmp_path))
+    with pytest.raises(UserError, match="there is no folder"):
+        build(config_of(weights={"own": {"syncnet-v2": tmp_path / "nowhere"}}))
+    with pytest.raises(UserError, match=r"there is no file .*syncnet_v2\.model"):
+        build(config_of(weights={"own": {"syncnet-v2": tmp_path}}))
+    # A head of other embeddings is no score of these, and says so.
+    wide = tiny_models.aesthetic_head(tmp_path / "wide", width=24)
+    metric = by_name(config_of(clip=clip_folder, weights={"own": {"laion-aesthetic": wide}}))["aesthetics"]
+    with pytest.raises(NotMeasured, match="reads embeddings of 24 numbers, .* gives 16"):
+        metric.measure(video("red"), Materials("c", "x", (), None))
+
+
+def test_syncnet_sees_the_face_and_hears_the_sound_of_each_moment(syncnet_folder: Path) -> None:
+    syncnet = SyncNetSpeech(syncnet_folder / "syncnet_v2.model", device="cpu")
+    noise = np.random.default_rng(0)
+    frames = noise.integers(0, 255, (9, 48, 64, 3), np.uint8)
+    speech = (0.1 * noise.standard_normal(9 * 640)).astype(np.float32)
+
+    def embedded(frames: np.ndarray, fps: float, speech: np.ndarray, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        clip = GeneratedClip(frames, fps, None)  # type: ignore[arg-type]
+        boxes = dict.fromkeys(range(first, len(frames)), (0.3, 0.2, 0.6, 0.7))
+        clip.__dict__["faces"] = Followed(largest={}, main=boxes, mouth_t=np.zeros(len(frames)))
+        return syncnet.embed(clip, speech)
+
+    mouth, voice = embedded(frames, 25.0, speech)
+    assert mouth.shape == voice.shape == (5, 1024)
+    # Twice the frame rate shows the same at the same moments.
+    twice, _ = embedded(frames.repeat(2, axis=0), 50.0, speech)
+    np.testing.assert_allclose(twice, mouth, atol=1e-4)
+    # A face that is seen from the third frame on stands beside the sound from there on.
+    later_mouth, later_voice = embedded(frames, 25.0, speech, first=2)
+    np.testing.assert_allclose(later_mouth, mouth[2:], atol=1e-4)
+    np.testing.assert_allclose(later_voice, voice[2:], atol=1e-4)
+    assert np.abs(voice[1:] - voice[:-1]).max() > 1e-3
+    with pytest.raises(NotMeasured, match="no face is found"):
+        embedded(frames, 25.0, speech, first=9)
+    with pytest.raises(NotMeasured, match="seen in 3 frames"):
+        embedded(frames, 25.0, speech, first=6)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What gives embeddings of pictures and texts. `pipeline.backends` may have further ones; these are from transformers.
+"""What gives embeddings of pictures and texts, by transformers; by open_clip it is `pipeline.backends.open_clip_looks`.
 
 Radford et al. 2021, "CLIP"; Oquab et al. 2023, "DINOv2". Weights are folders in transformers' layout on this machine;
 nothing is fetched.
@@ -50,14 +50,15 @@ class AestheticScorer(PictureEmbedder, Protocol):
 class ClipFolder:
     """CLIP by transformers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
         """Load it. Raises UserError for a folder that holds no CLIP."""
         from transformers import AutoTokenizer, CLIPModel
 
-        self._model: Any = _loaded(CLIPModel, folder, "a CLIP model")
+        self._model: Any = _loaded(CLIPModel, folder, "a CLIP model").to(device)
         self._tokenizer: Any = _loaded(AutoTokenizer, folder, "a CLIP tokenizer")
         self._side = int(self._model.config.vision_config.image_size)
         self._longest = int(self._model.config.text_config.max_position_embeddings)
+        self._device = device
         self.name = f"clip:{weights_digest(folder)}"
 
     def pictures(self, frames_hwc: Pictures) -> NDArray[np.float32]:
@@ -66,8 +67,8 @@ class ClipFolder:
 
         pixels_bchw = prepared(frames_hwc, side=self._side, mean=CLIP_MEAN, std=CLIP_STD)
         with torch.inference_mode():
-            pooled = self._model.vision_model(pixel_values=torch.from_numpy(pixels_bchw)).pooler_output
-            return unit_rows(self._model.visual_projection(pooled).numpy())
+            pooled = self._model.vision_model(pixel_values=torch.from_numpy(pixels_bchw).to(self._device)).pooler_output
+            return unit_rows(self._model.visual_projection(pooled).cpu().numpy())
 
     def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """See `PictureTextEmbedder`. What is beyond the model's context is cut off."""
@@ -75,22 +76,23 @@ class ClipFolder:
 
         tokens = self._tokenizer(
             list(texts), padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
-        )
+        ).to(self._device)
         with torch.inference_mode():
             pooled = self._model.text_model(
                 input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
             ).pooler_output
-            return unit_rows(self._model.text_projection(pooled).numpy())
+            return unit_rows(self._model.text_projection(pooled).cpu().numpy())
 
 
 class DinoFolder:
     """DINOv2 by transformers: its class token."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
         """Load it. Raises UserError for a folder that holds no DINOv2."""
         from transformers import Dinov2Model
 
-        self._model: Any = _loaded(Dinov2Model, folder, "a DINOv2 model")
+        self._model: Any = _loaded(Dinov2Model, folder, "a DINOv2 model").to(device)
+        self._device = device
         patch = int(self._model.config.patch_size)
         self._side = min(int(self._model.config.image_size), 224) // patch * patch
         self.name = f"dinov2:{weights_digest(folder)}"
@@ -101,7 +103,43 @@ class DinoFolder:
 
         pixels_bchw = prepared(frames_hwc, side=self._side, mean=IMAGENET_MEAN, std=IMAGENET_STD)
         with torch.inference_mode():
-            return unit_rows(self._model(pixel_values=torch.from_numpy(pixels_bchw)).last_hidden_state[:, 0].numpy())
+            states = self._model(pixel_values=torch.from_numpy(pixels_bchw).to(self._device)).last_hidden_state
+            return unit_rows(states[:, 0].cpu().numpy())
+
+
+class WidthDiffers(Exception):
+    """An aesthetic head reads embeddings of another width than a CLIP gives."""
+
+
+class AestheticClip:
+    """LAION's aesthetic head on a CLIP that is there anyway. The head was trained on OpenAI's ViT-L/14."""
+
+    def __init__(self, embedder: PictureEmbedder, head: Path, *, device: str = "cpu") -> None:
+        """`head`: its file. Raises UserError for another file, WidthDiffers for another CLIP."""
+        from pipeline.backends.open_clip_looks import aesthetic_head
+
+        self._embedder = embedder
+        self._head: Any = aesthetic_head(head, device)
+        self._device = device
+        self.name = f"LAION head on {embedder.name}"
+        width = embedder.pictures([np.zeros((8, 8, 3), np.uint8)]).shape[1]
+        if width != self._head[0].in_features:
+            raise WidthDiffers(
+                f"the aesthetic head reads embeddings of {self._head[0].in_features} numbers, {embedder.name} gives "
+                f"{width}: it was trained on OpenAI's ViT-L/14"
+            )
+
+    def pictures(self, frames_hwc: Pictures) -> NDArray[np.float32]:
+        """See `PictureEmbedder`."""
+        return self._embedder.pictures(frames_hwc)
+
+    def aesthetic(self, embeddings_nd: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `AestheticScorer`."""
+        import torch
+
+        with torch.inference_mode():
+            scores = self._head(torch.from_numpy(embeddings_nd).to(self._device))
+        return np.asarray(scores.float().cpu().numpy()[:, 0], dtype=np.float32)
 
 
 def prepared(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def _chosen(choice: Choice) -> Choice:
 def make_set(choice: Choice, out: Path, *, accepted: Sequence[Kind], limit: int | None) -> CaseSet:
     """Write a benchmark set into `out`.
 
-    Raises UserError for a leak that is not accepted, and if `out` holds anything.
+    It appears there whole or not at all. Raises UserError for a leak that is not accepted, and if `out` holds anything.
     """
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty: give another --out")
@@ -84,10 +85,14 @@ def make_set(choice: Choice, out: Path, *, accepted: Sequence[Kind], limit: int 
     cases = list(_origins(choice.asked_shards, asked))
     leaks = find_leaks(cases, _origins(choice.trained_shards, choice.trained), same_run=choice.same_run)
     checks = checked(leaks, cases=len(asked), same_run=choice.same_run, accepted=accepted)
-    written = tuple(_write_case(choice.asked_shards, row, out) for row in asked)
+    partial = out.with_name(f".partial-{out.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    written = tuple(_write_case(choice.asked_shards, row, partial) for row in asked)
     made_from = f"{choice.words}, {len(written)} samples of the manifest {choice.asked_shards.manifest.fingerprint}"
     result = CaseSet(name=out.name, made_from=made_from, checks=checks, cases=written)
-    write_set(out, result)
+    write_set(partial, result)
+    # What a kill leaves has another name, so that the same command may be given again.
+    partial.rename(out)
     return result
 
 

@@ -44,10 +44,7 @@ class LipMotion:
         """See `about`. Videos of other frame rates are read at 25 a second, each moment's nearest frame."""
         if given.speech_s is None:
             raise NotMeasured("the case has no speech")
-        openness = clip.faces.mouth_t
-        moments = np.arange(round(len(openness) * FPS / clip.fps))
-        at = np.minimum((moments * clip.fps / FPS).round().astype(int), len(openness) - 1)
-        mouth_f = openness[at]
+        mouth_f = clip.faces.mouth_t[clip.moments()]
         waveform_s = fitted(given.speech_s, len(mouth_f))
         together = correlation_in_step(mouth_f, waveform_s)
         if isinstance(together, str):

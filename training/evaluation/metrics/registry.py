@@ -1,26 +1,40 @@
 """All metrics, in the order of the tables: with their backends where these can run, and named as missing where not."""
 
 import os
-from collections.abc import Callable
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
 
 from pipeline.backends.face_follower import Pace
+from pipeline.backends.open_clip_looks import HEAD_FILE, OpenClipLooks
 from pipeline.stages.faces import FacesStage
+from pipeline.weights.content import content_of
+from pipeline.weights.locate import Weights
+from pipeline.weights.table import weight_named
+from schemas.errors import UserError
 from training.evaluation.backends.judge import ServerJudge
-from training.evaluation.backends.looks import ClipFolder, DinoFolder
+from training.evaluation.backends.looks import AestheticClip, ClipFolder, DinoFolder, PictureTextEmbedder, WidthDiffers
+from training.evaluation.backends.syncnet import SyncNetSpeech
 from training.evaluation.clip import Faces
 from training.evaluation.config import EvaluationConfig
 from training.evaluation.metrics.copy_paste import CopyPaste
 from training.evaluation.metrics.identity import Identity
 from training.evaluation.metrics.judge import JudgeScores, about_judge
 from training.evaluation.metrics.lip_motion import LipMotion
-from training.evaluation.metrics.looks import Subject, TextAlignment, about_aesthetics, about_subject, about_text
+from training.evaluation.metrics.looks import (
+    Aesthetics,
+    Subject,
+    TextAlignment,
+    about_aesthetics,
+    about_subject,
+    about_text,
+)
 from training.evaluation.metrics.metric import About, Metric, Missing
 from training.evaluation.metrics.motion import Flicker, Motion
 from training.evaluation.metrics.sharpness import Sharpness
-from training.evaluation.metrics.sync import about_sync
+from training.evaluation.metrics.sync import Sync, about_sync
 
 KEY_VARIABLE = "HUMO_JUDGE_KEY"
+SYNCNET, OPEN_CLIP, LAION = "syncnet-v2", "open-clip-vit-l-14", "laion-aesthetic"
 FACE_LICENCES = {
     "classical": "Apache-2.0",
     "sface": "Apache-2.0",
@@ -31,7 +45,8 @@ FACE_LICENCES = {
 
 def build(config: EvaluationConfig) -> tuple[list[Metric], Faces]:
     """Load what the configuration names. Raises UserError for weights that are not what they should be."""
-    stage = FacesStage(config.faces)
+    weights = Weights(config.weights.own)
+    stage = FacesStage(config.faces, weights=weights, device=config.device)
     stage.check()
     name = config.faces.descriptor
     identity = Identity(
@@ -40,17 +55,16 @@ def build(config: EvaluationConfig) -> tuple[list[Metric], Faces]:
         weights=None if name == "classical" else stage.descriptor.name,
         licence=FACE_LICENCES[name],
     )
+    clip_i, clip_t, aesthetics = _looks(config, weights)
     metrics: list[Metric] = [
         identity,
-        *_clip(config),
+        clip_i,
+        clip_t,
         _dino(config),
-        Missing(about_sync(backend="SyncNet", weights="SyncNet", licence="MIT"), "no SyncNet weights are configured"),
+        _sync(config, weights),
         LipMotion(),
-        Missing(
-            (about_aesthetics(backend="LAION head on CLIP ViT-L/14", weights="LAION", licence="Apache-2.0"),),
-            "no weights of the aesthetic head are configured",
-        ),
-        Missing((IMAGE_QUALITY,), "no weights of an image quality model are configured"),
+        aesthetics,
+        Missing((IMAGE_QUALITY,), "no image quality model can be configured yet"),
         Sharpness(),
         Motion(),
         Flicker(),
@@ -80,19 +94,74 @@ def all_about(config: EvaluationConfig) -> list[About]:
     return [about for metric in build(config)[0] for about in metric.about]
 
 
-def _clip(config: EvaluationConfig) -> list[Metric]:
-    titles: list[tuple[Callable[..., Any], Callable[[Any, About], Metric]]] = [
-        (lambda **own: about_subject("clip_i", "CLIP-I", **own), Subject),
-        (about_text, TextAlignment),
-    ]
-    if config.clip is None:
+def _looks(config: EvaluationConfig, weights: Weights) -> tuple[Metric, Metric, Metric]:
+    """CLIP-I, CLIP-T and aesthetics: by the CLIP that is configured, else by open_clip where its weights are there."""
+    head, fetched = _there(weights, LAION), _there(weights, OPEN_CLIP)
+    model: PictureTextEmbedder
+    if config.clip is not None:
+        model = ClipFolder(config.clip, device=config.device)
+        own = {"backend": "CLIP by transformers", "weights": model.name, "licence": config.clip_licence}
+        return *_by_clip(model, own), _aesthetics(model, head, config.device)
+    if isinstance(head, str) or isinstance(fetched, str) or find_spec("open_clip") is None:
+        cause = next((found for found in (fetched, head) if isinstance(found, str)), "open_clip is not installed")
         missing = {"backend": "CLIP", "weights": "CLIP", "licence": config.clip_licence}
-        return [
-            Missing((about(**missing),), "no CLIP weights are configured: --set clip=FOLDER") for about, _ in titles
-        ]
-    model = ClipFolder(config.clip)
-    own = {"backend": "CLIP by transformers", "weights": model.name, "licence": config.clip_licence}
-    return [kind(model, about(**own)) for about, kind in titles]
+        told = f"no CLIP weights are configured: --set clip=FOLDER ({cause})"
+        return (
+            Missing((about_subject("clip_i", "CLIP-I", **missing),), told),
+            Missing((about_text(**missing),), told),
+            Missing((_about_aesthetics("CLIP ViT-L/14", None),), told),
+        )
+    version = _version(OPEN_CLIP, fetched)
+    looks = OpenClipLooks(fetched, head, version=version, device=config.device, batch=64)
+    own = {"backend": "CLIP by open_clip", "weights": version, "licence": _licence(OPEN_CLIP)}
+    return *_by_clip(looks, own), Aesthetics(looks, _about_aesthetics(looks.name, _version(LAION, head)))
+
+
+def _by_clip(model: PictureTextEmbedder, own: dict[str, str]) -> tuple[Metric, Metric]:
+    return Subject(model, about_subject("clip_i", "CLIP-I", **own)), TextAlignment(model, about_text(**own))
+
+
+def _aesthetics(model: PictureTextEmbedder, head: Path | str, device: str) -> Metric:
+    if isinstance(head, str):
+        return Missing((_about_aesthetics(model.name, None),), head)
+    about = _about_aesthetics(model.name, _version(LAION, head))
+    try:
+        return Aesthetics(AestheticClip(model, head / HEAD_FILE, device=device), about)
+    except WidthDiffers as error:
+        return Missing((about,), str(error))
+
+
+def _about_aesthetics(model: str, weights: str | None) -> About:
+    return about_aesthetics(backend=f"LAION head on {model}", weights=weights or LAION, licence=_licence(LAION))
+
+
+def _sync(config: EvaluationConfig, weights: Weights) -> Metric:
+    found = _there(weights, SYNCNET)
+    licence = _licence(SYNCNET)
+    if isinstance(found, str):
+        return Missing(about_sync(backend="SyncNet", weights=SYNCNET, licence=licence), found)
+    model = SyncNetSpeech(found / "syncnet_v2.model", device=config.device)
+    return Sync(model, about_sync(backend=model.name, weights=_version(SYNCNET, found), licence=licence))
+
+
+def _there(weights: Weights, name: str) -> Path | str:
+    """The folder of a weight, or why it is not there. Raises UserError where the user named a folder that is not."""
+    try:
+        return weights.find(name).folder
+    except UserError as error:
+        if weights.own(name) is not None:
+            raise
+        return str(error)
+
+
+def _version(name: str, folder: Path) -> str:
+    """Tells weights apart by their content, also where they are the user's own."""
+    return f"{name} {content_of(folder)[:8]}"
+
+
+def _licence(name: str) -> str:
+    weight = weight_named(name)
+    return f"{weight.licence}; {weight.licence_note}" if weight.licence_note else weight.licence
 
 
 def _dino(config: EvaluationConfig) -> Metric:
@@ -100,7 +169,7 @@ def _dino(config: EvaluationConfig) -> Metric:
     if config.dino is None:
         about = about_subject("dino_i", "DINO-I", weights="DINOv2", **own)
         return Missing((about,), "no DINOv2 weights are configured: --set dino=FOLDER")
-    model = DinoFolder(config.dino)
+    model = DinoFolder(config.dino, device=config.device)
     return Subject(model, about_subject("dino_i", "DINO-I", weights=model.name, **own))
 
 

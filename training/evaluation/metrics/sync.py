@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.sample import FPS
 from training.evaluation.backends.speech_sync import SyncEmbedder
 from training.evaluation.clip import GeneratedClip
 from training.evaluation.materials import Materials
@@ -58,8 +57,7 @@ class Sync:
         """See `about`."""
         if given.speech_s is None:
             raise NotMeasured("the case has no speech")
-        frames = round(len(clip.frames_thwc) * FPS / clip.fps)
-        mouth_td, voice_td = self._embedder.embed(clip, fitted(given.speech_s, frames))
+        mouth_td, voice_td = self._embedder.embed(clip, fitted(given.speech_s, len(clip.moments())))
         if len(mouth_td) <= 2 * SEARCH:
             raise NotMeasured(f"{len(mouth_td)} moments are too few to try {SEARCH} offsets on either side")
         distances = mean_distances(mouth_td, voice_td)
