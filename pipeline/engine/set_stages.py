@@ -12,7 +12,7 @@ from pipeline.engine.other_runs import clips_kept, other_runs
 from pipeline.stage import Row, SetRows
 from pipeline.stages import candidates, duplicates, identities
 from pipeline.store.relations import Relations
-from pipeline.verdicts.people import as_clustered, by_hand, edits
+from pipeline.verdicts.people import by_hand, edits
 from schemas.tables import TABLES
 
 BACKENDS = {
@@ -43,9 +43,9 @@ def found(stage: str, relations: Relations, config: CurateConfig, folder: Path, 
             descriptor=config.faces.descriptor,
             folder=folder,
             config=config.identities,
-            before=as_clustered(_before(stage, relations) if same else []),
+            before=_clustered(relations) if same else None,
         )
-        yield SetRows(rows=by_hand(clustered.rows, edits(relations)), computed=clustered.computed)
+        yield from by_hand(clustered, edits(relations))
     else:
         yield from candidates.retrieve(
             people(relations),
@@ -90,6 +90,12 @@ def _copies(relations: Relations) -> Iterator[tuple[str, str]]:
         )
         while some := rows.fetchmany(FETCHED):
             yield from some
+
+
+def _clustered(relations: Relations) -> pa.Table:
+    """Who is who as it was computed, before anybody edited it."""
+    query = "SELECT id, coalesce(clustered, identity) AS identity, component, seen FROM identities"
+    return relations.connection.execute(query).to_arrow_table()
 
 
 def _inputs(relations: Relations) -> set[str]:

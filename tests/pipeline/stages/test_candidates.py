@@ -181,8 +181,9 @@ def test_two_people_mixed_in_one_source_from_vectors_to_references() -> None:
 
     rows = [_track(f"a_{shot}_0", person, person, 10 * shot) for shot in range(5) for person in (0, 1)]
     with TemporaryDirectory() as folder:
-        identities = cluster([table(rows)], descriptor="classical", folder=Path(folder), config=IdentitiesConfig()).rows
-    found = _retrieved(rows, {row["id"]: row["identity"] for row in identities})
+        clustered = cluster([table(rows)], descriptor="classical", folder=Path(folder), config=IdentitiesConfig())
+        people = {row["id"]: row["identity"] for piece in clustered for row in piece.rows}
+    found = _retrieved(rows, people)
     assert len(found) == 2 * 5 * 4
     assert all(row["track"] == row["reference_track"] for row in found)
 

@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,24 +33,29 @@ def rows_of(found: Iterable[tuple[int, int, int]]) -> list[Row]:
     return [_track(f"s{clip // 4}_{clip // 2}_{clip}", 0, person, seed) for clip, person, seed in found]
 
 
+def whole(found: Iterable[SetRows], earlier: list[Row] | None = None) -> SetRows:
+    """All pieces as one, with the rows that are kept, in order."""
+    pieces = list(found)
+    kept = {one for piece in pieces for one in piece.kept}
+    rows = [row for piece in pieces for row in piece.rows] + [row for row in earlier or [] if row["inputs"] in kept]
+    return SetRows(rows=sorted(rows, key=lambda row: str(row["id"])), computed=sum(piece.computed for piece in pieces))
+
+
 def joined(rows: list[Row], before: Iterable[Row] = ()) -> SetRows:
+    earlier = pa.Table.from_pylist(list(before)) if before else None
     with TemporaryDirectory() as folder:
-        return cluster([table(rows)], descriptor="classical", folder=Path(folder), config=OPTIONS, before=before)
+        return whole(
+            cluster([table(rows)], descriptor="classical", folder=Path(folder), config=OPTIONS, before=earlier)
+        )
 
 
 def retrieved(rows: list[Row], before: Iterable[Row] = ()) -> SetRows:
-    """All pieces as one, with the rows that are kept."""
     people = {row["id"]: row["identity"] for row in joined(rows).rows}
     earlier = list(before)
     inputs = {row["inputs"] for row in earlier}
-    pieces = list(
-        retrieve(
-            people_of(rows, people), (), read=PICTURES.__getitem__, config=CandidatesConfig(limit=3), before=inputs
-        )
-    )
-    kept = {one for piece in pieces for one in piece.kept}
-    found = [row for piece in pieces for row in piece.rows] + [row for row in earlier if row["inputs"] in kept]
-    return SetRows(rows=sorted(found, key=lambda row: str(row["id"])), computed=sum(piece.computed for piece in pieces))
+    config = CandidatesConfig(limit=3)
+    found = retrieve(people_of(rows, people), (), read=PICTURES.__getitem__, config=config, before=inputs)
+    return whole(found, earlier)
 
 
 @settings(max_examples=60, deadline=None)
