@@ -13,7 +13,6 @@ from pipeline.stage import Row, SetRows
 from pipeline.stages import candidates, duplicates, identities
 from pipeline.store.relations import Relations
 from pipeline.verdicts.people import by_hand, edits
-from schemas.tables import TABLES
 
 BACKENDS = {
     "duplicates": duplicates.BACKEND,
@@ -30,11 +29,11 @@ def found(stage: str, relations: Relations, config: CurateConfig, folder: Path, 
     same = _decided_alike(stage, relations, fingerprint)
     if stage == "duplicates":
         elsewhere = clips_kept(other_runs(config.duplicates.against), fingerprints(config)["quality"])
-        yield duplicates.find_duplicates(
+        yield from duplicates.find_duplicates(
             _signatures(relations),
             config.duplicates,
             folder=folder,
-            before=_before(stage, relations) if same else [],
+            before=_compared(relations) if same else (),
             elsewhere=elsewhere,
         )
     elif stage == "identities":
@@ -109,10 +108,10 @@ def _decided_alike(stage: str, relations: Relations, fingerprint: str) -> bool:
     return path is not None and path.split("/")[2] == fingerprint and relations.files.exists(path)
 
 
-def _before(stage: str, relations: Relations) -> list[Row]:
-    """What the stage found for the state before."""
-    names = ["id", *(field.name for field in TABLES[stage].columns)]
-    return [row for part in relations.batches(stage) for row in part.select(names).to_pylist()]
+def _compared(relations: Relations) -> Iterator[Row]:
+    """Which clips were found to be copies of which."""
+    for part in relations.batches("duplicates"):
+        yield from part.select(["id", "seen", "copies", "apart"]).to_pylist()
 
 
 def _signatures(relations: Relations) -> Iterator[Row]:

@@ -123,7 +123,9 @@ def rounded(rows: list[Row]) -> list[Row]:
 def compared(rows: list[Row], before: Iterable[Row] = (), elsewhere: Iterable[Row] = ()) -> SetRows:
     ordered = sorted(rows, key=lambda row: str(row["id"]))
     with TemporaryDirectory() as folder:
-        return find_duplicates(ordered, DuplicatesConfig(), folder=Path(folder), before=before, elsewhere=elsewhere)
+        return whole(
+            find_duplicates(ordered, DuplicatesConfig(), folder=Path(folder), before=before, elsewhere=elsewhere)
+        )
 
 
 @pytest.mark.parametrize("most", [2, copy_search.MOST])
@@ -161,4 +163,4 @@ def test_what_another_run_keeps_is_a_duplicate_however_good() -> None:
 
 def test_rows_that_are_not_in_order_are_refused() -> None:
     with TemporaryDirectory() as folder, pytest.raises(ValueError, match="sorted by id"):
-        find_duplicates([quality(2, 0, 0), quality(1, 0, 0)], DuplicatesConfig(), folder=Path(folder))
+        list(find_duplicates([quality(2, 0, 0), quality(1, 0, 0)], DuplicatesConfig(), folder=Path(folder)))
