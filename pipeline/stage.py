@@ -145,7 +145,9 @@ class BatchStage(ClipStage, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SetRows:
-    """What a set stage found: all its rows, and for how many items it had to look again."""
+    """Some of what a set stage found, in no particular order; for how many items it had to look again; and of which
+    `inputs` the rows of before are kept."""
 
-    rows: list[Row]
-    computed: int
+    rows: Sequence[Row] = ()
+    computed: int = 0
+    kept: tuple[str, ...] = ()

@@ -4,6 +4,8 @@ import os
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+# Hundreds of processes are started, and each would compile the packages again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Ray's workers are polite by default, and would wait for all other tests.
 os.environ.setdefault("RAY_worker_niceness", "0")
 

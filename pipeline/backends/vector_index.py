@@ -1,4 +1,4 @@
-"""Nearest vectors with LanceDB, of length 1 and with filters on their columns: exact, or by an index for millions."""
+"""Nearest vectors of length 1 with LanceDB: exact, or by an index for millions."""
 
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -25,15 +25,15 @@ Found = list[tuple[int, float]]
 
 
 class VectorIndex:
-    """Vectors in the order in which they were added, each with a position from 0 and the columns given with it.
+    """Vectors in the order in which they were added, each with a position from 0.
 
     At most `WRITE_BATCH` of them are held in memory; LanceDB and a memory-mapped file of the vectors are in `folder`.
     """
 
-    def __init__(self, folder: Path, *, dimension: int, columns: pa.Schema) -> None:
+    def __init__(self, folder: Path, *, dimension: int) -> None:
         """Begin an empty index in an empty folder."""
         vector = pa.list_(pa.float32(), dimension)
-        self._schema = pa.schema([pa.field("position", pa.int64()), *columns, pa.field("vector", vector)])
+        self._schema = pa.schema([pa.field("position", pa.int64()), pa.field("vector", vector)])
         # Once imported, LanceDB warns at every subprocess that its process starts: not before it is needed.
         import lancedb
 
@@ -48,25 +48,17 @@ class VectorIndex:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, vectors_nd: Vectors, columns: dict[str, list[str | None]]) -> None:
-        """Add vectors, shape (n, dimension) and of length 1, with the values of their columns."""
+    def add(self, vectors_nd: Vectors) -> None:
+        """Add vectors, shape (n, dimension) and of length 1."""
         positions = pa.array(range(self._count, self._count + len(vectors_nd)), pa.int64())
         flat = np.ascontiguousarray(vectors_nd, dtype=np.float32).ravel()
-        arrays = [pa.array(columns[name], self._schema.field(name).type) for name in self._schema.names[1:-1]]
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), self._dimension)
-        self._waiting.append(pa.Table.from_arrays([positions, *arrays, vectors], schema=self._schema))
+        self._waiting.append(pa.Table.from_arrays([positions, vectors], schema=self._schema))
         with self._file.open("ab") as file:
             file.write(flat.tobytes())
         self._count += len(vectors_nd)
         if sum(table.num_rows for table in self._waiting) >= WRITE_BATCH:
             self._write()
-
-    def speed_up(self, column: str) -> None:
-        """Index a column that filters name, once all is added."""
-        from lancedb.index import BTree
-
-        self._write()
-        self._table.create_index(column, config=BTree())
 
     def partition(self, probes: int) -> None:
         """Index the vectors, once all are added: a search then looks at the `probes` nearest of sqrt(n) partitions."""
@@ -83,12 +75,6 @@ class VectorIndex:
         if not self._count:
             return np.zeros((0, self._dimension), dtype=np.float32)
         return np.memmap(self._file, dtype=np.float32, mode="r", shape=(self._count, self._dimension))
-
-    def nearest(self, vector_d: Vectors, *, limit: int, where: str) -> Found:
-        """The most similar vectors among those whose columns satisfy an SQL condition."""
-        self._write()
-        query = self._table.search(np.asarray(vector_d)).where(where, prefilter=True)
-        return _ranked(_searched(query, limit, self._probes), 1)[0]
 
     def neighbours(self, places: Sequence[int], *, limit: int) -> Iterator[Found]:
         """For each of these positions, in order: the most similar vectors, itself among them."""
@@ -112,6 +98,7 @@ def _searched(query: Any, limit: int, probes: int) -> pa.Table:
 
 
 def _ranked(found: pa.Table, queries: int) -> list[Found]:
+    # One query alone is not numbered.
     owners = found["query_index"].to_pylist() if "query_index" in found.column_names else [0] * found.num_rows
     results: list[Found] = [[] for _ in range(queries)]
     for owner, position, far in zip(owners, found["position"].to_pylist(), found["_distance"].to_pylist(), strict=True):
@@ -119,8 +106,3 @@ def _ranked(found: pa.Table, queries: int) -> list[Found]:
     for result in results:
         result.sort(key=lambda pair: (-pair[1], pair[0]))
     return results
-
-
-def quoted(value: str) -> str:
-    """A string as SQL writes it."""
-    return "'" + value.replace("'", "''") + "'"

@@ -101,9 +101,12 @@ def verdicts_query(rules: Rules, within: str, *, contested: str = "false", revie
         for place, (_, rule) in enumerate(every)
     )
     shown += "".join(f", m{place}" for place in free)
+    # A table that no rule names would be read and joined all the same.
+    named = {name.split(".")[0] for name in columns}
     tables = " ".join(
         f'LEFT JOIN {clip_rows(table, within, reviewed=reviewed)} AS "{table}" ON "{table}".id = "clips".id'
         for table in CLIP_TABLES
+        if table in named
     )
     if reviewed:
         tables += f' LEFT JOIN (SELECT * FROM standing WHERE {within}) AS "review" ON "review".id = "clips".id'

@@ -20,6 +20,14 @@ FOLDER = "attempts"
 DIED = "the worker died"
 
 
+class Quarantined(Unmeasurable):
+    """Set aside without another attempt: `deaths` workers died at it."""
+
+    def __init__(self, reason: str, *, deaths: int) -> None:
+        super().__init__(reason)
+        self.deaths = deaths
+
+
 class Attempts:
     """The markers of one command, whose workers share a `session`."""
 
@@ -32,13 +40,14 @@ class Attempts:
     def at(self, item: str, *, seconds: float, limit: int) -> Iterator[int]:
         """Work on an item inside the block, for so many seconds; gives the number of workers that died at it.
 
-        May be nested. Raises Unmeasurable, with the last reason, where as many workers died at it as `limit` says.
+        May be nested. Raises Quarantined, with the last reason, where as many workers died at it as `limit` says.
         """
         deaths = 0
         while self._files.exists(self._marker(item, deaths)):
             deaths += 1
         if deaths >= limit:
-            raise Unmeasurable(f"quarantined at attempt {deaths} of {limit}: {self._reason(item, deaths - 1)}")
+            reason = f"quarantined at attempt {deaths} of {limit}: {self._reason(item, deaths - 1)}"
+            raise Quarantined(reason, deaths=deaths)
         marker = self._marker(item, deaths)
         self._files.create(marker, json.dumps({"item": item, "pid": os.getpid()}).encode())
         try:

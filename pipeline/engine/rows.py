@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 import pyarrow as pa
 
+from pipeline.engine.attempts import Quarantined
 from pipeline.stage import Inapplicable, Row, Unmeasurable
 from schemas.tables import UNHASHED_COLUMNS, Status
 
@@ -35,8 +36,11 @@ def completed(row: Row, *, backend: str, fingerprint: str, seconds: float, attem
 
 
 def unmeasured(id_: str, error: Exception, *, backend: str, fingerprint: str, seconds: float, attempt: int = 1) -> Row:
-    """The row of an item that could not be measured, with the reason."""
+    """The row of an item that could not be measured, with the reason. `attempt`: as in `completed`, but for one that
+    was set aside unseen the last attempt was that at which its last worker died."""
     status: Status = "inapplicable" if isinstance(error, Inapplicable) else "failed"
+    if isinstance(error, Quarantined):
+        attempt += error.deaths - 1
     return {
         "id": id_,
         "status": status,

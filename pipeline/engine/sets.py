@@ -2,37 +2,32 @@
 
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import CurateConfig
 from pipeline.decide.decisions import decide
 from pipeline.decide.references import choose_references
 from pipeline.engine.fingerprint import fingerprints, input_digest
-from pipeline.engine.other_runs import clips_kept, other_runs
+from pipeline.engine.other_runs import other_runs
 from pipeline.engine.plan import Terms, lineages
 from pipeline.engine.progress import Progress, silent
-from pipeline.engine.rows import About, completed
+from pipeline.engine.rows import About
+from pipeline.engine.set_stages import BACKENDS, found
+from pipeline.engine.set_table import write_found
 from pipeline.flow import DECISIONS, STAGE
 from pipeline.pack.card import write_card
 from pipeline.pack.pack import pack
-from pipeline.stage import Row, SetRows
-from pipeline.stages import candidates, duplicates, identities
 from pipeline.store.bundles import write_rows
 from pipeline.store.files import Files
 from pipeline.store.parts import part_path, to_arrow, write_table
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot
 from pipeline.verdicts.fold import all_verdicts, as_table_rows, folded
-from pipeline.verdicts.people import as_clustered, by_hand, edits, edits_digest
+from pipeline.verdicts.people import edits, edits_digest
 from pipeline.verdicts.standing import bad_references_digest
-from schemas.tables import TABLES
 
 OF_PEOPLE = ("identities", "candidates")
 """Set stages that follow from who is who."""
-
-FETCHED = 4096
-"""Rows held at a time."""
 
 
 def set_parts(stage: str, relations: Relations, config: CurateConfig) -> dict[str, str]:
@@ -158,14 +153,11 @@ def _compute(stage: str, relations: Relations, config: CurateConfig, folder: Pat
     if stage in DECISIONS:
         made = decide_stage(stage, relations, config, folder, fingerprint)
         return made, relations.connection.execute("SELECT count(*) FROM clips WHERE status = 'ok'").fetchall()[0][0]
-    modules = {"duplicates": duplicates, "identities": identities, "candidates": candidates}
-    about = About(backend=str(modules[stage].BACKEND), fingerprint=fingerprint, seconds=0.0)
     scratch = folder / "index"
     scratch.mkdir()
-    found = _find(stage, relations, config, scratch, _before(stage, relations, fingerprint))
-    rows = to_arrow(stage, (completed(row, **about) for row in found.rows))
-    write_rows(folder / stage, [rows], rows.schema)
-    return {stage: folder / stage}, found.computed
+    about = About(backend=BACKENDS[stage], fingerprint=fingerprint, seconds=0.0)
+    pieces = found(stage, relations, config, scratch, fingerprint)
+    return {stage: folder / stage}, write_found(folder / stage, stage, pieces, relations, about=about)
 
 
 def decide_stage(
@@ -183,54 +175,3 @@ def decide_stage(
             looks=config.looks.backend != "none",
         )
     return decide(relations, config.decide, folder=folder, fingerprint=fingerprint)
-
-
-def _before(stage: str, relations: Relations, fingerprint: str) -> list[Row]:
-    """What the stage found for the state before, where it was the same code with the same options."""
-    path = relations.snapshot.sets.get(stage)
-    if path is None or path.split("/")[2] != fingerprint or not relations.files.exists(path):
-        return []
-    names = ["id", *(field.name for field in TABLES[stage].columns)]
-    return [row for part in relations.batches(stage) for row in part.select(names).to_pylist()]
-
-
-def _signatures(relations: Relations) -> Iterator[Row]:
-    """What copies are told by, of every clip, sorted by id."""
-    rows = relations.connection.execute(
-        """SELECT id, quality.status, signature, sharpness, width, height
-           FROM quality JOIN (SELECT id, width, height FROM clips) USING (id) ORDER BY id"""
-    )
-    while some := rows.fetchmany(FETCHED):
-        for id_, status, signature, sharpness, width, height in some:
-            yield {
-                "id": id_,
-                "status": status,
-                "signature": signature,
-                "sharpness": sharpness,
-                "width": width,
-                "height": height,
-            }
-
-
-def _find(stage: str, relations: Relations, config: CurateConfig, folder: Path, before: list[Row]) -> SetRows:
-    if stage == "duplicates":
-        elsewhere = clips_kept(other_runs(config.duplicates.against), fingerprints(config)["quality"])
-        return duplicates.find_duplicates(
-            _signatures(relations), config.duplicates, folder=folder, before=before, elsewhere=elsewhere
-        )
-    tracks = (part for part in relations.batches("tracks") if len(part))
-    if stage == "identities":
-        descriptor = config.faces.descriptor
-        found = identities.cluster(
-            tracks, descriptor=descriptor, folder=folder, config=config.identities, before=as_clustered(before)
-        )
-        return SetRows(rows=by_hand(found.rows, edits(relations)), computed=found.computed)
-    return candidates.retrieve(
-        tracks,
-        relations.arrow("identities").to_pylist(),
-        relations.arrow("duplicates").to_pylist(),
-        folder=folder,
-        read=relations.files.read,
-        config=config.candidates,
-        before=before,
-    )

@@ -2,32 +2,33 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.backends import vector_index
 from pipeline.backends.face_detector import Box
 from pipeline.backends.looks import Looks, colour_distance, looks_of
-from pipeline.backends.vector_index import Found, VectorIndex, quoted
 from pipeline.decide.components import components
 from pipeline.stage import Row, SetRows
 from pipeline.stages.identities import embeddings
 from schemas.configuration import Configuration
 
-VERSION = 4
-BACKEND = f"{vector_index.BACKEND}/{VERSION}"
+VERSION = 5
+BACKEND = f"exact/{VERSION}"
 
 FACTS = (
     "id", "clip_id", "source_id", "shot_id", "track", "size", "sharpness", "luma", "yaw_deg",
     "reference_frame", "reference_box", "reference_face", "reference_sha256",
 )  # fmt: skip
-"""Columns of a track that are held in memory."""
+"""What is looked at of a track, beside its descriptor."""
+BLOCK = 512
+"""Tracks compared with all others of their person at once."""
+DIGITS = 6
+"""Of a similarity: what lies beyond depends on the order in which a processor adds."""
 PICTURES_HELD = 4096
 FAR_DEG = 45.0
 """Between two views of a head that count as altogether different."""
@@ -40,16 +41,15 @@ class CandidatesConfig(Configuration):
 
 
 def retrieve(
-    tracks: Iterable[pa.Table],
-    identities: Iterable[Row],
-    duplicates: Iterable[Row],
+    people: Iterable[pa.Table],
+    copies: Iterable[tuple[str, str]],
     *,
-    folder: Path,
     read: Callable[[str], bytes],
     config: CandidatesConfig,
-    before: Iterable[Row] = (),
-) -> SetRows:
-    """Rows of `candidates`: for each track the most similar tracks of the same identity, one reference picture each.
+    before: Collection[str] = (),
+) -> Iterator[SetRows]:
+    """Rows of `candidates`, a person at a time: for each track the most similar tracks of the same identity, one
+    reference picture each. Compared is every track with every other of its person, and no other.
 
     Never from the track's own shot, nor from a shot of which any clip copies one of its own: that is the same shot in
     another file. From the same source first, then from others. A track
@@ -58,74 +58,37 @@ def retrieve(
     colours beside the head and below it (0 to 1, see `pipeline.backends.looks`).
 
     Args:
-        tracks: the table `tracks` in pieces, in any order.
-        identities: rows with id (of a track) and identity.
-        duplicates: rows with id (of a clip) and group; clips of one group are copies of each other.
-        folder: an empty folder for the index.
+        people: the tracks of one identity each, sorted by id: `FACTS`, `embedding` (of length 1) and `identity`.
+        copies: (shot, group) of clips that are copies of each other; clips of one group are.
         read: the bytes at a path under the run.
         config: how many.
-        before: rows that this function gave for an earlier state; those of identities whose tracks and copies are as
-            they were are taken over. They change how long it takes, and nothing else.
+        before: `inputs` of the rows that this function gave for an earlier state. Of people whose tracks and copies
+            are as they were, these are kept instead of made again.
     """
-    identity = {row["id"]: row["identity"] for row in identities}
-    group = {row["id"]: row.get("group") for row in duplicates}
-    facts: list[Row] = []
-    digests: list[bytes] = []
-    index: VectorIndex | None = None
-    for piece in tracks:
-        piece = piece.filter(piece["embedding"].is_valid())
-        rows = piece.select(FACTS).to_pylist()
-        if not rows:
+    same = _same_shots(copies)
+    for person in people:
+        vectors_nd = embeddings(person)
+        tracks = person.select(FACTS).to_pylist()
+        families = [same.get(track["shot_id"], [track["shot_id"]]) for track in tracks]
+        if len({family[0] for family in families}) == 1:
             continue
-        vectors = embeddings(piece)
-        index = index or VectorIndex(folder, dimension=vectors.shape[1], columns=_COLUMNS)
-        columns = {
-            "identity": [identity[row["id"]] for row in rows],
-            "source_id": [row["source_id"] for row in rows],
-            "shot_id": [row["shot_id"] for row in rows],
-        }
-        index.add(vectors, columns)
-        facts += rows
-        for row, vector in zip(rows, vectors, strict=True):
-            digests.append(hashlib.blake2b(f"{row}".encode() + vector.tobytes()).digest())
-    if index is None:
-        return SetRows(rows=[], computed=0)
-    index.speed_up("identity")
-    same = _same_shots(facts, group)
-    looks = lru_cache(PICTURES_HELD)(lambda path, shown, face: looks_of(read(path), shown, face))
-    vectors = index.vectors()
-    people: dict[str, list[int]] = defaultdict(list)
-    for place in sorted(range(len(facts)), key=lambda place: str(facts[place]["id"])):
-        people[identity[facts[place]["id"]]].append(place)
-    earlier: dict[str, list[Row]] = defaultdict(list)
-    for row in before:
-        earlier[row["inputs"]].append(row)
-    result: list[Row] = []
-    computed = 0
-    for person, places in people.items():
-        if len({same[facts[place]["shot_id"]][0] for place in places}) == 1:
+        inputs = _inputs(person["identity"][0].as_py(), tracks, families, vectors_nd)
+        if inputs in before:
+            yield SetRows(kept=(inputs,))
             continue
-        families = [f"{same[facts[place]['shot_id']]}".encode() for place in places]
-        whole = b"".join([digests[place] + family for place, family in zip(places, families, strict=True)])
-        inputs = hashlib.blake2b(person.encode() + whole, digest_size=8).hexdigest()
-        if inputs in earlier:
-            result += earlier[inputs]
-            continue
-        computed += len(places)
-        for place in places:
-            track = facts[place]
-            others = ", ".join(quoted(shot) for shot in same[track["shot_id"]])
-            allowed = f"identity = {quoted(person)} AND shot_id NOT IN ({others})"
-            found = _search(index, vectors[place], allowed, track["source_id"], facts, config.limit)
-            for rank, (other, similarity) in enumerate(found):
-                result.append({**_row(track, facts[other], rank, similarity, looks), "inputs": inputs})
-    return SetRows(rows=sorted(result, key=lambda row: str(row["id"])), computed=computed)
+        looks = lru_cache(PICTURES_HELD)(lambda path, shown, face: looks_of(read(path), shown, face))
+        rows = [
+            {**_row(tracks[place], tracks[other], rank, similarity, looks), "inputs": inputs}
+            for place, found in enumerate(_ranked(tracks, families, vectors_nd, config.limit))
+            for rank, (other, similarity) in enumerate(found)
+        ]
+        yield SetRows(rows=rows, computed=len(tracks))
 
 
-def _same_shots(facts: list[Row], group: dict[str, str | None]) -> dict[str, list[str]]:
-    """Shot -> itself and its copies, also by way of others."""
-    shots = sorted({fact["shot_id"] for fact in facts})
-    links = [(fact["shot_id"], copies) for fact in facts if (copies := group.get(fact["clip_id"])) is not None]
+def _same_shots(copies: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
+    """Shot -> itself and its copies, sorted, also by way of others; for shots that have any."""
+    links = [(shot, group) for shot, group in copies]
+    shots = sorted({shot for shot, _ in links})
     first = components(shots, links)
     members: dict[str, list[str]] = defaultdict(list)
     for shot in shots:
@@ -133,17 +96,41 @@ def _same_shots(facts: list[Row], group: dict[str, str | None]) -> dict[str, lis
     return {shot: members[first[shot]] for shot in shots}
 
 
-def _search(
-    index: VectorIndex, vector_d: NDArray[np.float32], allowed: str, source_id: str, facts: list[Row], limit: int
-) -> Found:
-    """At most `limit`: of the same source first, then of others, each the most similar first, then by id."""
-    best: Found = []
-    for where in (f"source_id = {quoted(source_id)}", f"source_id <> {quoted(source_id)}"):
-        if len(best) < limit:
-            # Twice as many, so that among equally similar ones the id decides and not the search.
-            found = index.nearest(vector_d, limit=2 * limit, where=f"{allowed} AND {where}")
-            best += sorted(found, key=lambda pair: (-pair[1], str(facts[pair[0]]["id"])))
-    return best[:limit]
+def _inputs(person: str, tracks: list[Row], families: list[list[str]], vectors_nd: NDArray[np.float32]) -> str:
+    """Digest of all that the candidates of an identity follow from."""
+    said = hashlib.blake2b(person.encode(), digest_size=8)
+    for track, family, vector_d in zip(tracks, families, vectors_nd, strict=True):
+        said.update(f"{track} {family}".encode() + vector_d.tobytes())
+    return said.hexdigest()
+
+
+def _ranked(
+    tracks: list[Row], families: list[list[str]], vectors_nd: NDArray[np.float32], limit: int
+) -> Iterator[list[tuple[int, float]]]:
+    """For each track at most `limit` others, with their similarities: of the same source first, then of others, each
+    the most similar first, then by id."""
+    numbers = {family[0]: number for number, family in enumerate(families)}
+    shots = np.array([numbers[family[0]] for family in families])
+    sources = np.array([track["source_id"] for track in tracks])
+    # In double precision, so that the digits that count do not depend on how many are compared at once.
+    vectors = vectors_nd.astype(np.float64)
+    for first in range(0, len(tracks), BLOCK):
+        similar = np.round(vectors[first : first + BLOCK] @ vectors.T, DIGITS)
+        for place, row in enumerate(similar, first):
+            elsewhere = shots != shots[place]
+            own = sources == sources[place]
+            found = [*_best(row, elsewhere & own, limit), *_best(row, elsewhere & ~own, limit)]
+            yield [(other, float(row[other])) for other in found[:limit]]
+
+
+def _best(similar_n: NDArray[np.float64], allowed_n: NDArray[np.bool_], limit: int) -> list[int]:
+    """The places of the `limit` largest of those allowed, the largest first, then in order."""
+    places = np.flatnonzero(allowed_n)
+    values = similar_n[places]
+    if len(places) > limit:
+        enough = values >= np.partition(values, -limit)[-limit]
+        places, values = places[enough], values[enough]
+    return [int(place) for place in places[np.argsort(-values, kind="stable")][:limit]]
 
 
 def _row(track: Row, other: Row, rank: int, similarity: float, looks: Callable[[str, Box, Box], Looks]) -> Row:
@@ -188,6 +175,3 @@ def reference_path(sha256: str) -> str:
 
 def _apart(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else abs(one - other)
-
-
-_COLUMNS = pa.schema([(name, pa.string()) for name in ("identity", "source_id", "shot_id")])

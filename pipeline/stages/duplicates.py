@@ -33,7 +33,7 @@ class DuplicatesConfig(Configuration):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Known:
     """A clip that can be compared."""
 
@@ -44,6 +44,15 @@ class _Known:
     """The run that keeps it, where that is another one."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Before:
+    """What was found for an earlier state: a digest of the clip's signature, its copies, and how far these are."""
+
+    seen: str
+    copies: list[str]
+    apart: list[float]
+
+
 def find_duplicates(
     quality: Iterable[Row],
     config: DuplicatesConfig,
@@ -51,8 +60,8 @@ def find_duplicates(
     folder: Path,
     before: Iterable[Row] = (),
     elsewhere: Iterable[Row] = (),
-) -> SetRows:
-    """A row of `duplicates` for every clip, sorted by id: its group, whether a better copy exists, and which.
+) -> Iterator[SetRows]:
+    """A row of `duplicates` for every clip: its group, whether a better copy exists, and which.
 
     A group has the name of its smallest clip id; a clip without copies is a group of its own. The best copy is that of
     the most `worth` (see `worth`), and among those equally good the one with the smallest id. `distance` is that to the
@@ -63,13 +72,13 @@ def find_duplicates(
         quality: rows of the table with the clip's width and height, sorted by id.
         config: what counts as a copy.
         folder: an empty folder, for the signatures.
-        before: rows that this function gave for an earlier state; clips in them that are as they were are not compared
-            with each other again. They change how long it takes, and nothing else.
+        before: id, seen, copies and apart of the rows that this function gave for an earlier state; clips in them
+            that are as they were are not compared with each other again. They change how long it takes, and nothing
+            else.
         elsewhere: such rows of clips that other runs keep, with the `run` of each.
     """
     search = CopySearch(folder, limit=config.distance)
     known: list[_Known] = []
-    result: list[Row] = []
     for row in chain(quality, elsewhere):
         if known and not row.get("run") and known[-1].id >= row["id"]:
             raise ValueError(f"rows of quality must be sorted by id: {row['id']} stands after {known[-1].id}")
@@ -78,10 +87,12 @@ def find_duplicates(
             seen = hashlib.blake2b(row["signature"], digest_size=8).hexdigest()
             known.append(_Known(id=row["id"], worth=worth(row), seen=seen, run=row.get("run")))
         elif not row.get("run"):
-            result.append({"id": row["id"], "error": f"no signature: quality {row['status']}"})
-    earlier = {row["id"]: row for row in before if row["seen"]}
+            yield SetRows(rows=[{"id": row["id"], "error": f"no signature: quality {row['status']}"}])
+    earlier = {
+        row["id"]: _Before(seen=row["seen"], copies=row["copies"], apart=row["apart"]) for row in before if row["seen"]
+    }
     place_of = {clip.id: place for place, clip in enumerate(known) if clip.run is None}
-    old = [clip.run is None and earlier.get(clip.id, {}).get("seen") == clip.seen for clip in known]
+    old = [clip.run is None and (was := earlier.get(clip.id)) is not None and was.seen == clip.seen for clip in known]
     gone = sum(id_ not in place_of or not old[place_of[id_]] for id_ in earlier)
     edges = dict(search.copies(old, dict(_found_before(known, old, earlier, place_of)), gone=gone))
     near: dict[int, list[tuple[int, float]]] = defaultdict(list)
@@ -92,8 +103,9 @@ def find_duplicates(
     for place, label in enumerate(_labels(len(known), edges)):
         groups[label].append(place)
     for members in groups.values():
-        result += _rows([place for place in members if known[place].run is None], members, known, near)
-    return SetRows(rows=sorted(result, key=lambda row: str(row["id"])), computed=old.count(False))
+        own = [place for place in members if known[place].run is None]
+        yield SetRows(rows=list(_rows(own, members, known, near)))
+    yield SetRows(computed=old.count(False))
 
 
 def worth(row: Row) -> float:
@@ -133,12 +145,12 @@ def _best(clips: list[_Known]) -> str:
 
 
 def _found_before(
-    known: list[_Known], old: list[bool], earlier: dict[str, Row], place_of: dict[str, int]
+    known: list[_Known], old: list[bool], earlier: dict[str, _Before], place_of: dict[str, int]
 ) -> Iterator[tuple[tuple[int, int], float]]:
     for place, clip in enumerate(known):
         if old[place]:
-            row = earlier[clip.id]
-            for copy, apart in zip(row["copies"], row["apart"], strict=True):
+            was = earlier[clip.id]
+            for copy, apart in zip(was.copies, was.apart, strict=True):
                 if copy in place_of and old[place_of[copy]]:
                     yield (min(place, place_of[copy]), max(place, place_of[copy])), apart
 

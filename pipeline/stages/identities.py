@@ -1,24 +1,23 @@
 """Identities: tracks of one person joined across shots and sources."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.backends import vector_index
 from pipeline.backends.vector_index import VectorIndex
-from pipeline.decide.components import components
 from pipeline.stage import Row, SetRows
 from schemas.configuration import Configuration
 
-VERSION = 3
+VERSION = 4
 BACKEND = f"centroid linkage, {vector_index.BACKEND}/{VERSION}"
 
 
@@ -47,17 +46,7 @@ _COLUMNS = ["id", "clip_id", "track", "first_frame", "last_frame"]
 BLOCK = 4096
 """Tracks compared at once."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Span:
-    """Where a track is seen."""
-
-    id: str
-    clip_id: str
-    track: int
-    first_frame: int
-    last_frame: int
-    seen: str
+Places = NDArray[np.int64]
 
 
 def cluster(
@@ -66,66 +55,68 @@ def cluster(
     descriptor: str,
     folder: Path,
     config: IdentitiesConfig,
-    before: Iterable[Row] = (),
-) -> SetRows:
-    """A row of `identities` for each track, sorted by id.
+    before: pa.Table | None = None,
+) -> Iterator[SetRows]:
+    """A row of `identities` for each track.
 
     The most similar pairs are joined first. Two groups become one where their mean descriptors are similar enough, and
     where nobody of one is seen together with somebody of the other: tracks that share frames of a clip are different
     people. An identity is named `p_` and the first 12 hex digits of the SHA-256 of its smallest track id, so that the
     result depends on nothing but the set of tracks.
 
+    In memory are some hundred bytes of each track, and 24 of each pair that is alike; the descriptors are on disk.
+
     Args:
         tracks: the table `tracks` in pieces, in any order. A track without a descriptor is a person of its own.
         descriptor: what made the embeddings, as `faces.descriptor` names it.
         folder: an empty folder for the index.
         config: thresholds.
-        before: rows that this function gave for an earlier state. Only components of tracks alike that a new, changed
-            or vanished track touches are joined anew. They change how long it takes, and nothing else.
+        before: id, identity, component and seen, as this function gave them for an earlier state. Only components of
+            tracks alike that a new, changed or vanished track touches are joined anew. It changes how long it takes,
+            and nothing else.
     """
-    spans: list[_Span] = []
-    loose: list[_Span] = []
+    pieces: list[pa.Table] = []
     index: VectorIndex | None = None
     for piece in tracks:
-        known = np.array(piece["embedding"].is_valid().to_pylist(), dtype=bool)
+        loose = piece.filter(piece["embedding"].is_null()).select(["id", "clip_id", "track"]).to_pylist()
+        yield SetRows(rows=[{**row, "identity": _name(row["id"]), "component": row["id"], "seen": ""} for row in loose])
+        piece = piece.filter(piece["embedding"].is_valid())
         vectors = embeddings(piece)
-        vector = iter(vectors)
-        for row, has in zip(piece.select(_COLUMNS).to_pylist(), known, strict=True):
-            (spans if has else loose).append(_Span(**row, seen=_seen(row, next(vector)) if has else ""))
-        if len(vectors):
-            index = index or VectorIndex(folder, dimension=vectors.shape[1], columns=pa.schema([]))
-            index.add(vectors, {})
+        if not len(vectors):
+            continue
+        index = index or VectorIndex(folder, dimension=vectors.shape[1])
+        index.add(vectors)
+        piece = piece.select(_COLUMNS)
+        seen = [_seen(row, vector_d) for row, vector_d in zip(piece.to_pylist(), vectors, strict=True)]
+        pieces.append(piece.append_column("seen", pa.array(seen, pa.string())))
+    if index is None:
+        return
+    before = before if before is not None and len(before) else None
+    known = pa.concat_tables(pieces).combine_chunks()
     least = config.threshold(descriptor)
-    rows = {span.id: _row(span, [span], span.id) for span in loose}
-    anew: list[int] = []
-    if index is not None:
-        earlier = {row["id"]: row for row in before if row["seen"]}
-        anew = _touched(spans, index.vectors(), earlier, least)
-        again = {spans[place].id for place in anew}
-        rows.update({span.id: earlier[span.id] for span in spans if span.id not in again})
-        if config.index == "ivf" and anew:
-            index.partition(config.probes)
-        groups = _Groups(spans, index.vectors(), least)
-        pairs = list(_pairs(index, spans, anew, least, config.neighbours))
-        for one, other in pairs:
-            groups.join(one, other)
-        members: dict[int, list[_Span]] = defaultdict(list)
-        for place in anew:
-            members[groups.root(place)].append(spans[place])
-        component = components([spans[place].id for place in anew], _links(spans, pairs))
-        rows.update({span.id: _row(span, person, component[span.id]) for person in members.values() for span in person})
-    return SetRows(rows=[rows[id_] for id_ in sorted(rows)], computed=len(anew))
-
-
-def _row(span: _Span, person: list[_Span], component: str) -> Row:
-    return {
-        "id": span.id,
-        "clip_id": span.clip_id,
-        "track": span.track,
-        "identity": _name(person),
-        "component": component,
-        "seen": span.seen,
-    }
+    earlier, anew = _touched(known, index.vectors(), before, least)
+    if config.index == "ivf" and anew.any():
+        index.partition(config.probes)
+    # Ids as numbers in the same order.
+    order = np.asarray(pc.sort_indices(known["id"]))
+    rank = np.empty(len(known), np.int64)
+    rank[order] = np.arange(len(known))
+    one, other = _pairs(index, rank, order, np.flatnonzero(anew), least, config.neighbours)
+    groups = _Groups(known, index.vectors(), least)
+    for pair in zip(one, other, strict=True):
+        groups.join(int(pair[0]), int(pair[1]))
+    person = _smallest(rank, np.array([groups.root(place) for place in range(len(known))]))
+    component = _smallest(rank, _connected(one, other, len(known)))
+    for start in range(0, len(known), BLOCK):
+        few = slice(start, start + BLOCK)
+        rows = known.slice(start, BLOCK).select(["id", "clip_id", "track", "seen"])
+        new, was = pa.array(anew[few]), earlier[few].clip(min=0)
+        for name, of in (("identity", person), ("component", component)):
+            first = known["id"].take(order[of[few]])
+            named = pa.array(map(_name, first.to_pylist())) if name == "identity" else first
+            kept = named if before is None else before[name].take(was)
+            rows = rows.append_column(name, pc.if_else(new, named, kept))
+        yield SetRows(rows=rows.to_pylist(), computed=int(anew[few].sum()))
 
 
 def _seen(row: Row, vector_d: NDArray[np.float32]) -> str:
@@ -135,29 +126,33 @@ def _seen(row: Row, vector_d: NDArray[np.float32]) -> str:
 
 
 def _touched(
-    spans: list[_Span], vectors_nd: NDArray[np.float32], earlier: Mapping[str, Row], least: float
-) -> list[int]:
-    """Places of the tracks to be joined anew: those not seen before, and whole components that a change touches."""
-    new = [place for place, span in enumerate(spans) if earlier.get(span.id, {}).get("seen") != span.seen]
-    if not earlier:
-        return new
-    same = {span.id for span in spans} - {spans[place].id for place in new}
-    touched = {row["component"] for id_, row in earlier.items() if id_ not in same}
+    known: pa.Table, vectors_nd: NDArray[np.float32], before: pa.Table | None, least: float
+) -> tuple[Places, NDArray[np.bool_]]:
+    """For each track its row of before, or -1, and whether it is to be joined anew: it was not seen before, or is of a
+    component that a change touches."""
+    if before is None:
+        return np.full(len(known), -1), np.ones(len(known), np.bool_)
+    earlier = np.asarray(pc.index_in(known["id"], before["id"].combine_chunks()).fill_null(-1)).astype(np.int64)
+    there = earlier >= 0
+    same = np.zeros(len(known), np.bool_)
+    same[there] = np.asarray(pc.equal(before["seen"].take(earlier[there]), known["seen"].filter(pa.array(there))))
+    codes = np.asarray(before["component"].combine_chunks().dictionary_encode().indices)
+    touched = np.zeros(len(before), np.bool_)
+    """By code of component."""
+    gone = np.asarray(pc.not_equal(before["seen"], "")).copy()
+    gone[earlier[same]] = False
+    touched[codes[gone]] = True
+    new = np.flatnonzero(~same)
     for first in range(0, len(new), BLOCK):
         block = vectors_nd[new[first : first + BLOCK]]
-        for start in range(0, len(spans), BLOCK):
+        for start in range(0, len(known), BLOCK):
             # Rounded similarities decide later; who is almost similar enough may be touched for nothing.
             near = (vectors_nd[start : start + BLOCK] @ block.T).max(axis=1) >= least - 1e-4
-            touched.update(
-                earlier[spans[start + p].id]["component"] for p in np.flatnonzero(near) if spans[start + p].id in same
-            )
-    return [p for p, span in enumerate(spans) if span.id not in same or earlier[span.id]["component"] in touched]
-
-
-def _links(spans: list[_Span], pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[str, str]]:
-    for number, pair in enumerate(pairs):
-        for place in pair:
-            yield spans[place].id, str(number)
+            old = start + np.flatnonzero(near & same[start : start + BLOCK])
+            touched[codes[earlier[old]]] = True
+    anew = ~same
+    anew[same] = touched[codes[earlier[same]]]
+    return earlier, anew
 
 
 def embeddings(tracks: pa.Table) -> NDArray[np.float32]:
@@ -168,33 +163,63 @@ def embeddings(tracks: pa.Table) -> NDArray[np.float32]:
 
 
 def _pairs(
-    index: VectorIndex, spans: list[_Span], places: list[int], least: float, neighbours: int
-) -> Iterator[tuple[int, int]]:
-    """Pairs of these with others, at least so similar, the most similar first, then by the ids of the two."""
-    near = {
-        (min(place, other, key=lambda p: spans[p].id), max(place, other, key=lambda p: spans[p].id))
-        for place, found in zip(places, index.neighbours(places, limit=neighbours), strict=True)
-        for other, similarity in found
-        if other != place and similarity >= least
-    }
+    index: VectorIndex, rank: Places, order: Places, places: Places, least: float, neighbours: int
+) -> tuple[Places, Places]:
+    """Pairs of these with others, at least so similar, the most similar first, then by the ids of the two.
+
+    `rank`: of each track's id among all; `order`: the track of each rank.
+    """
+    found = array("q")
+    for place, near in zip(places, index.neighbours(places.tolist(), limit=neighbours), strict=True):
+        own = int(rank[place])
+        for neighbour, similarity in near:
+            if neighbour != place and similarity >= least:
+                theirs = int(rank[neighbour])
+                found.append(min(own, theirs) * len(rank) + max(own, theirs))
+    first, second = np.divmod(np.unique(np.asarray(found, np.int64)), len(rank))
+    one, other = order[first], order[second]
     # Measured again from the two vectors alone: the same number whichever of them was searched for.
-    vectors = index.vectors()
-    similar = {pair: float(vectors[pair[0]].astype(np.float64) @ vectors[pair[1]]) for pair in near}
-    yield from sorted(near, key=lambda pair: (-similar[pair], spans[pair[0]].id, spans[pair[1]].id))
+    vectors_nd = index.vectors()
+    similar = np.empty(len(one))
+    for start in range(0, len(one), BLOCK):
+        few = slice(start, start + BLOCK)
+        similar[few] = (vectors_nd[one[few]].astype(np.float64) * vectors_nd[other[few]]).sum(axis=1)
+    by_similarity = np.lexsort((second, first, -similar))
+    return one[by_similarity], other[by_similarity]
+
+
+def _connected(one: Places, other: Places, count: int) -> NDArray[np.int32]:
+    """For each of so many tracks a number that it shares with all that it is linked to by pairs."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(one), dtype=np.int8), (one, other)), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1])
+
+
+def _smallest(rank: Places, label: NDArray[np.int32] | Places) -> Places:
+    """For each track the smallest rank among those of its label."""
+    least: Places = np.full(int(label.max()) + 1, len(rank))
+    np.minimum.at(least, label, rank)
+    return least[label]
 
 
 class _Groups:
-    """Tracks in groups, each with the sum of its descriptors and where its people are seen."""
+    """Tracks in groups, each with the sum of its descriptors and where its people are seen.
 
-    def __init__(self, spans: list[_Span], vectors_nd: NDArray[np.float32], least: float) -> None:
-        self._parent = list(range(len(spans)))
+    Groups of one are read from what is given; only grown ones are held.
+    """
+
+    def __init__(self, known: pa.Table, vectors_nd: NDArray[np.float32], least: float) -> None:
+        self._parent = list(range(len(known)))
         self._vectors = vectors_nd
         self._least = least
-        # Groups of one are read from the index; only grown ones are held.
+        self._clip = np.asarray(known["clip_id"].combine_chunks().dictionary_encode().indices)
+        # A track without frames is seen together with nobody.
+        self._first = np.asarray(known["first_frame"].fill_null(0))
+        self._last = np.asarray(known["last_frame"].fill_null(-1))
         self._sums: dict[int, NDArray[np.float64]] = {}
-        self._seen: dict[int, dict[str, list[tuple[int, int]]]] = {
-            place: {span.clip_id: [(span.first_frame, span.last_frame)]} for place, span in enumerate(spans)
-        }
+        self._seen: dict[int, dict[int, list[tuple[int, int]]]] = {}
 
     def root(self, place: int) -> int:
         """The group that a track is in."""
@@ -214,15 +239,23 @@ class _Groups:
         self._parent[other] = one
         self._sums[one] = first + second
         self._sums.pop(other, None)
-        for clip, frames in self._seen.pop(other).items():
-            self._seen[one].setdefault(clip, []).extend(frames)
+        seen = self._spans(one)
+        for clip, frames in self._spans(other).items():
+            seen.setdefault(clip, []).extend(frames)
+        self._seen[one] = seen
+        self._seen.pop(other, None)
 
     def _sum(self, root: int) -> NDArray[np.float64]:
         return self._sums[root] if root in self._sums else self._vectors[root].astype(np.float64)
 
+    def _spans(self, root: int) -> dict[int, list[tuple[int, int]]]:
+        """Clip -> the frames in which somebody of a group is seen."""
+        alone = {int(self._clip[root]): [(int(self._first[root]), int(self._last[root]))]}
+        return self._seen.get(root, alone)
+
     def _together(self, one: int, other: int) -> bool:
         """Whether somebody of one group shares a frame with somebody of the other."""
-        few, many = sorted((self._seen[one], self._seen[other]), key=len)
+        few, many = sorted((self._spans(one), self._spans(other)), key=len)
         return any(
             first <= end and start <= last
             for clip, spans in few.items()
@@ -231,6 +264,6 @@ class _Groups:
         )
 
 
-def _name(person: list[_Span]) -> str:
-    smallest = min(span.id for span in person)
-    return f"p_{hashlib.sha256(smallest.encode()).hexdigest()[:12]}"
+def _name(track: str) -> str:
+    """Of the person whose smallest track id this is."""
+    return f"p_{hashlib.sha256(track.encode()).hexdigest()[:12]}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -231,6 +232,11 @@ class Files:
         if not self._local:
             return scratch_folder(self.root)
         return Path(tempfile.mkdtemp(dir=self._temporary()))
+
+    def spill(self) -> Path:
+        """A name that nothing else has, for what a query cannot hold in memory: on the run's own disk where it can."""
+        folder = Path(self._base) / TEMPORARY
+        return (folder if self._local and folder.is_dir() else Path(tempfile.gettempdir())) / f"humo-{uuid4().hex}"
 
     def _temporary(self) -> Path:
         folder = Path(self._base) / TEMPORARY

@@ -42,6 +42,8 @@ class Relations:
         self.connection = duckdb.connect()
         self.connection.execute(f"SET threads = {THREADS}; SET memory_limit = '{MEMORY}'")
         self.connection.execute("SET parquet_metadata_cache = true")
+        # Made when it is needed, and removed with the connection. The default is a folder wherever the command runs.
+        self.connection.execute(f"SET temp_directory = {quoted(str(files.spill()))}")
         # What a query is done with goes back to the system at once; else it adds up from query to query.
         self.connection.execute("SET allocator_flush_threshold = '1MB'")
         self.connection.execute("SET allocator_bulk_deallocation_flush_threshold = '1MB'")

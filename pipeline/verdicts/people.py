@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from pipeline.stage import Row
+from pipeline.stage import Row, SetRows
 from pipeline.store.relations import Relations
 from pipeline.verdicts.standing import EDITS
 
@@ -35,13 +36,18 @@ def edits_digest(found: list[Edit]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def as_clustered(rows: list[Row]) -> list[Row]:
-    """Rows of `identities` as they were before anybody edited them."""
-    return [{**row, "identity": row["clustered"] or row["identity"], "clustered": None} for row in rows]
+def by_hand(clustered: Iterable[SetRows], found: list[Edit]) -> Iterator[SetRows]:
+    """Rows of `identities` after the edits. Only where there are any are all rows held at once."""
+    if not found:
+        yield from clustered
+        return
+    pieces = list(clustered)
+    rows = [row for piece in pieces for row in piece.rows]
+    yield SetRows(rows=edited(rows, found), computed=sum(piece.computed for piece in pieces))
 
 
-def by_hand(rows: list[Row], found: list[Edit]) -> list[Row]:
-    """Rows of `identities` after the edits; `clustered` is what was computed, where that is something else."""
+def edited(rows: list[Row], found: list[Edit]) -> list[Row]:
+    """The same rows after the edits; `clustered` is what was computed, where that is something else."""
     seen = {row["id"]: row["seen"] for row in rows}
     person = {row["id"]: row["identity"] for row in rows}
     tracks: dict[str, set[str]] = {}

@@ -106,7 +106,8 @@ def compared(rows: list[Row]) -> list[Row]:
     """The rows of `duplicates`."""
     with tempfile.TemporaryDirectory() as scratch:
         ordered = sorted(rows, key=lambda row: str(row["id"]))
-        return find_duplicates(ordered, DuplicatesConfig(), folder=Path(scratch)).rows
+        pieces = find_duplicates(ordered, DuplicatesConfig(), folder=Path(scratch))
+        return sorted((row for piece in pieces for row in piece.rows), key=lambda row: str(row["id"]))
 
 
 def same_footage(one: str, other: str) -> bool:

@@ -201,8 +201,8 @@ def clustered(rows: list[tuple[str, NDArray[np.float32]]], kind: str, least: flo
     )
     config = IdentitiesConfig(**{kind: least})
     with tempfile.TemporaryDirectory() as scratch:
-        found = cluster([table], descriptor=kind, folder=Path(scratch), config=config).rows
-    return [row["identity"] for row in found]
+        pieces = cluster([table], descriptor=kind, folder=Path(scratch), config=config)
+        return [row["identity"] for piece in pieces for row in piece.rows]
 
 
 def _one_picture(one: str, other: str) -> bool:

@@ -67,9 +67,9 @@ def show_retrieval(count: int, probes: list[int], queries: int) -> None:
     """Build an index, and compare what it finds with what there is."""
     owners = people(count, np.random.default_rng(0))
     with tempfile.TemporaryDirectory() as scratch:
-        index = VectorIndex(Path(scratch), dimension=DIMENSION, columns=pa.schema([]))
+        index = VectorIndex(Path(scratch), dimension=DIMENSION)
         for _, faces in blocks(owners):
-            index.add(faces, {})
+            index.add(faces)
         asked = np.random.default_rng(2).choice(count, queries, replace=False).tolist()
         start = time.perf_counter()
         truth = exact(index.vectors(), asked)
@@ -111,12 +111,13 @@ def show_clustering(count: int, index: str) -> None:
 
     config = IdentitiesConfig(sface=LEAST, index=index)  # type: ignore[arg-type]
     start, busy = time.perf_counter(), time.process_time()
-    with tempfile.TemporaryDirectory() as scratch:
-        rows = cluster(tracks(), descriptor="sface", folder=Path(scratch), config=config).rows
-    took, cpu = time.perf_counter() - start, time.process_time() - busy
     joined: dict[str, set[int]] = {}
-    for row, owner in zip(rows, owners.tolist(), strict=True):
-        joined.setdefault(row["identity"], set()).add(owner)
+    owner = iter(owners.tolist())
+    with tempfile.TemporaryDirectory() as scratch:
+        for piece in cluster(tracks(), descriptor="sface", folder=Path(scratch), config=config):
+            for row in piece.rows:
+                joined.setdefault(row["identity"], set()).add(next(owner))
+    took, cpu = time.perf_counter() - start, time.process_time() - busy
     mixed = sum(len(found) > 1 for found in joined.values())
     print(
         f"clustering {count} ({index}): {took:.0f} s ({cpu:.0f} s of processors), {len(set(owners.tolist()))} people, "

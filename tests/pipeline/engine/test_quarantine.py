@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.engine.attempts import Attempts, Quarantined
 from pipeline.engine.failure_limit import FailureLimit
+from pipeline.engine.rows import unmeasured
+from pipeline.engine.watchdog import Watchdog
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
@@ -123,6 +126,20 @@ def test_each_bad_item_alone_is_quarantined(tmp_path: Path) -> None:
     now = {row["id"]: row for row in after.arrow("quality").to_pylist()}
     assert {row["status"] for row in now.values()} == {"ok"}
     assert {id_: now[id_] for id_ in before} == before, "what was measured is not measured again, seconds and all"
+
+
+def test_the_row_of_what_was_set_aside_counts_the_workers_that_died(tmp_path: Path) -> None:
+    files = Files(str(tmp_path))
+    attempts = Attempts(files, "session", Watchdog(files, memory_mb=10_000))
+    died = [attempts.at("a clip", seconds=60, limit=2) for _ in range(2)]
+    assert [attempt.__enter__() for attempt in died] == [0, 1], "these two are never left, as by a worker that dies"
+    with pytest.raises(Quarantined) as refused, attempts.at("a clip", seconds=60, limit=2):
+        pass
+    first, retried = (
+        unmeasured("c", refused.value, backend="b", fingerprint="f", seconds=0.0, attempt=1 + retries)["attempt"]
+        for retries in (0, 1)
+    )
+    assert (first, retried) == (2, 3)
 
 
 def test_a_run_whose_sources_fail_stops_and_says_why() -> None:

@@ -1,6 +1,8 @@
 """Retrieval of references on constructed embeddings."""
 
+from collections.abc import Iterator
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,20 +48,29 @@ def _track(clip: str, number: int, person: int, seed: int, **more: Any) -> Row:
     return track_row(clip, number, near(person, seed), **{**facts, **more})
 
 
+def people_of(rows: list[Row], people: dict[str, str]) -> Iterator[pa.Table]:
+    """The tracks of each person."""
+    ordered = sorted(rows, key=lambda row: (people[row["id"]], str(row["id"])))
+    for person, tracks in groupby(ordered, key=lambda row: people[row["id"]]):
+        found = table(list(tracks))
+        yield found.append_column("identity", pa.array([person] * len(found)))
+
+
+def copies_of(rows: list[Row], groups: dict[str, str | None]) -> list[tuple[str, str]]:
+    """(shot, group) of every clip that is in one."""
+    return [(row["shot_id"], group) for row in rows if (group := groups.get(row["clip_id"])) is not None]
+
+
 def _retrieved(
     rows: list[Row], people: dict[str, str], groups: dict[str, str | None] | None = None, limit: int = 16
 ) -> list[Row]:
-    identities = [{"id": track, "identity": person} for track, person in people.items()]
-    duplicates = [{"id": clip, "group": group} for clip, group in (groups or {}).items()]
-    with TemporaryDirectory() as folder:
-        found = retrieve(
-            iter([table(rows[::2]), table(rows[1::2])]),
-            identities,
-            duplicates,
-            folder=Path(folder),
-            read=PICTURES.__getitem__,
-            config=CandidatesConfig(limit=limit),
-        ).rows
+    pieces = retrieve(
+        people_of(rows, people),
+        copies_of(rows, groups or {}),
+        read=PICTURES.__getitem__,
+        config=CandidatesConfig(limit=limit),
+    )
+    found = [row for piece in pieces for row in piece.rows]
     columns = {field.name for field in [TABLES["candidates"].schema.field("id"), *TABLES["candidates"].columns]}
     assert all(set(row) == columns for row in found)
     return found
@@ -170,8 +181,9 @@ def test_two_people_mixed_in_one_source_from_vectors_to_references() -> None:
 
     rows = [_track(f"a_{shot}_0", person, person, 10 * shot) for shot in range(5) for person in (0, 1)]
     with TemporaryDirectory() as folder:
-        identities = cluster([table(rows)], descriptor="classical", folder=Path(folder), config=IdentitiesConfig()).rows
-    found = _retrieved(rows, {row["id"]: row["identity"] for row in identities})
+        clustered = cluster([table(rows)], descriptor="classical", folder=Path(folder), config=IdentitiesConfig())
+        people = {row["id"]: row["identity"] for piece in clustered for row in piece.rows}
+    found = _retrieved(rows, people)
     assert len(found) == 2 * 5 * 4
     assert all(row["track"] == row["reference_track"] for row in found)
 

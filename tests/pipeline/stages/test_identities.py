@@ -63,7 +63,8 @@ def clustered(rows: list[Row], pieces: int = 1, **options: float) -> dict[str, s
     parts = [table(rows[start::pieces]) for start in range(pieces)]
     with TemporaryDirectory() as folder:
         config = IdentitiesConfig(**options)
-        found = cluster(iter(parts), descriptor="classical", folder=Path(folder), config=config).rows
+        pieces = cluster(iter(parts), descriptor="classical", folder=Path(folder), config=config)
+        found = sorted((row for piece in pieces for row in piece.rows), key=lambda row: str(row["id"]))
     assert [row["id"] for row in found] == sorted(row["id"] for row in rows)
     return {row["id"]: row["identity"] for row in found}
 

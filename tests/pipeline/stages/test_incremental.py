@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from pipeline.stage import Row, SetRows
 from pipeline.stages.candidates import CandidatesConfig, retrieve
 from pipeline.stages.duplicates import DuplicatesConfig, find_duplicates
 from pipeline.stages.identities import IdentitiesConfig, cluster
-from tests.pipeline.stages.test_candidates import PICTURES, _track
+from tests.pipeline.stages.test_candidates import PICTURES, _track, people_of
 from tests.pipeline.stages.test_identities import table
 
 OPTIONS = IdentitiesConfig(classical=0.9, neighbours=4)
@@ -32,22 +33,29 @@ def rows_of(found: Iterable[tuple[int, int, int]]) -> list[Row]:
     return [_track(f"s{clip // 4}_{clip // 2}_{clip}", 0, person, seed) for clip, person, seed in found]
 
 
+def whole(found: Iterable[SetRows], earlier: list[Row] | None = None) -> SetRows:
+    """All pieces as one, with the rows that are kept, in order."""
+    pieces = list(found)
+    kept = {one for piece in pieces for one in piece.kept}
+    rows = [row for piece in pieces for row in piece.rows] + [row for row in earlier or [] if row["inputs"] in kept]
+    return SetRows(rows=sorted(rows, key=lambda row: str(row["id"])), computed=sum(piece.computed for piece in pieces))
+
+
 def joined(rows: list[Row], before: Iterable[Row] = ()) -> SetRows:
+    earlier = pa.Table.from_pylist(list(before)) if before else None
     with TemporaryDirectory() as folder:
-        return cluster([table(rows)], descriptor="classical", folder=Path(folder), config=OPTIONS, before=before)
+        return whole(
+            cluster([table(rows)], descriptor="classical", folder=Path(folder), config=OPTIONS, before=earlier)
+        )
 
 
 def retrieved(rows: list[Row], before: Iterable[Row] = ()) -> SetRows:
-    with TemporaryDirectory() as folder:
-        return retrieve(
-            [table(rows)],
-            joined(rows).rows,
-            [{"id": row["clip_id"], "group": None} for row in rows],
-            folder=Path(folder),
-            read=PICTURES.__getitem__,
-            config=CandidatesConfig(limit=3),
-            before=before,
-        )
+    people = {row["id"]: row["identity"] for row in joined(rows).rows}
+    earlier = list(before)
+    inputs = {row["inputs"] for row in earlier}
+    config = CandidatesConfig(limit=3)
+    found = retrieve(people_of(rows, people), (), read=PICTURES.__getitem__, config=config, before=inputs)
+    return whole(found, earlier)
 
 
 @settings(max_examples=60, deadline=None)
@@ -115,7 +123,9 @@ def rounded(rows: list[Row]) -> list[Row]:
 def compared(rows: list[Row], before: Iterable[Row] = (), elsewhere: Iterable[Row] = ()) -> SetRows:
     ordered = sorted(rows, key=lambda row: str(row["id"]))
     with TemporaryDirectory() as folder:
-        return find_duplicates(ordered, DuplicatesConfig(), folder=Path(folder), before=before, elsewhere=elsewhere)
+        return whole(
+            find_duplicates(ordered, DuplicatesConfig(), folder=Path(folder), before=before, elsewhere=elsewhere)
+        )
 
 
 @pytest.mark.parametrize("most", [2, copy_search.MOST])
@@ -153,4 +163,4 @@ def test_what_another_run_keeps_is_a_duplicate_however_good() -> None:
 
 def test_rows_that_are_not_in_order_are_refused() -> None:
     with TemporaryDirectory() as folder, pytest.raises(ValueError, match="sorted by id"):
-        find_duplicates([quality(2, 0, 0), quality(1, 0, 0)], DuplicatesConfig(), folder=Path(folder))
+        list(find_duplicates([quality(2, 0, 0), quality(1, 0, 0)], DuplicatesConfig(), folder=Path(folder)))
