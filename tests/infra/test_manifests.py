@@ -261,7 +261,8 @@ def test_slurm_scripts_are_scripts(name: str) -> None:
 
 
 SLURM_STANDINS = {
-    "bin/scontrol": "echo node1; echo node2",
+    # More than a pipe holds: who reads no further than the first line ends it.
+    "bin/scontrol": "i=1; while [ $i -le 20000 ]; do echo node$i; i=$((i + 1)); done",
     # Takes its own options away, and runs the rest.
     "bin/srun": 'echo "srun $SRUN_CPUS_PER_TASK $*" >> log\nwhile [ "${1#-}" != "$1" ]; do shift; done\nexec "$@"',
     ".venv/bin/ray": """case "$1 $2" in
