@@ -63,7 +63,7 @@ class PlanConfig(Configuration):
     sample: str = Field(description="A run that was curated with the options in question, from footage like the rest")
     days: float = Field(default=30, gt=0, description="Within which the work is to end: gives the cores to ask for")
     gpu_seconds_per_clip: dict[str, float] = Field(
-        default={}, description="Stage -> seconds of a GPU a clip, as measured on one; the local profile uses none"
+        default={}, description="Stage -> seconds of a GPU a clip, over those that the sample took (or took not)"
     )
     machines: MachinesConfig = MachinesConfig()
     prices: PricesConfig = PricesConfig()

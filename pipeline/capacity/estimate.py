@@ -43,15 +43,16 @@ class Estimate:
 def estimate(sample: Sample, config: PlanConfig, hours: float) -> Estimate:
     """Item stages, files and rows grow with the hours; set stages by their slopes, the search faster than they do.
 
-    Raises UserError where GPU stages are named and there are no GPUs.
+    Raises UserError where stages run on GPUs and there are none.
     """
     more = hours / sample.hours
     rows = {name: round(count * more) for name, count in sample.rows.items()}
     seconds = {name: sample.seconds[name] * more for name in item_stages() if sample.seconds[name]}
     seconds |= set_seconds(sample, config, more)
-    gpu_seconds = {name: each * rows["clips"] for name, each in config.gpu_seconds_per_clip.items()}
+    gpu_seconds = {name: each * more for name, each in sample.gpu_seconds.items()}
+    gpu_seconds |= {name: each * rows["clips"] for name, each in config.gpu_seconds_per_clip.items()}
     if gpu_seconds and not config.machines.gpus:
-        raise UserError("gpu_seconds_per_clip names stages for GPUs: give machines.gpus")
+        raise UserError(f"{', '.join(gpu_seconds)} run on GPUs: give machines.gpus")
     machines = config.machines
     of_items = sum(seconds[name] for name in seconds if name in item_stages())
     phases = {

@@ -24,7 +24,8 @@ class Sample:
     """One state of a run.
 
     `hours` and `bytes`: of footage. `rows`: table -> rows. `seconds`: stage -> processor seconds that it takes for
-    this state from nothing; what was computed twice counts once. `stored`: kind of file -> bytes; `files`: how many.
+    this state from nothing; what was computed twice counts once; `gpu_seconds` likewise, of those that ran on GPUs: the
+    share of a GPU that was held, times the time. `stored`: kind of file -> bytes; `files`: how many.
     `row_bytes`: memory of a face track's row in a set stage. `commit_bytes`: of the newest commit, a bundle.
     `probes`: partitions that a search for like faces looks at, of as many as the square root of the tracks; None: all.
     """
@@ -33,6 +34,7 @@ class Sample:
     bytes: int
     rows: dict[str, int]
     seconds: dict[str, float]
+    gpu_seconds: dict[str, float]
     stored: dict[str, int]
     files: dict[str, int]
     kept: int
@@ -62,7 +64,10 @@ def measure(files: Files, snapshot: Snapshot, config: CurateConfig) -> Sample:
         hours=float(duration_us) / 3.6e9,
         bytes=int(size),
         rows=rows,
-        seconds={name: _seconds(name, files, snapshot, rows) for name in [*STAGE, "decode"]},
+        seconds={name: _spent("seconds", name, files, snapshot, rows) for name in [*STAGE, "decode"]},
+        gpu_seconds={
+            name: spent for name in item_stages() if (spent := _spent("gpu", name, files, snapshot, rows)) > 0
+        },
         stored=stored,
         files=counts,
         kept=int(kept),
@@ -77,8 +82,8 @@ def _count(relations: Relations, query: str) -> int:
     return int(relations.connection.execute(query).fetchall()[0][0])
 
 
-def _seconds(stage: str, files: Files, snapshot: Snapshot, rows: dict[str, int]) -> float:
-    """Of the run's whole life, as much as the items in it now took once."""
+def _spent(kind: str, stage: str, files: Files, snapshot: Snapshot, rows: dict[str, int]) -> float:
+    """Seconds of one kind, of the run's whole life as much as the items in it now took once."""
     done = snapshot.work.get("decodes.measure" if stage == "decode" else f"computed.{stage}", 0)
     if not done:
         return 0.0
@@ -90,7 +95,7 @@ def _seconds(stage: str, files: Files, snapshot: Snapshot, rows: dict[str, int])
         if stage in ("shots", "clips"):
             # A source that failed was looked at as well.
             done = max(done, items)
-    return snapshot.work.get(f"seconds.{stage}", 0.0) * items / done
+    return snapshot.work.get(f"{kind}.{stage}", 0.0) * items / done
 
 
 def _stored(files: Files) -> tuple[dict[str, int], dict[str, int]]:

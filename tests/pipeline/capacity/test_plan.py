@@ -26,6 +26,7 @@ SAMPLE = Sample(
     bytes=9_000_000_000,
     rows={**dict.fromkeys(TABLES, 0), **ROWS},
     seconds={**dict.fromkeys([*STAGE, "decode"], 0.0), "shots": 600.0, "faces": 1200.0, "decide": 1.0, "pack": 2.0},
+    gpu_seconds={},
     stored={"media/clips": 4_000_000_000, "tables": 10_000_000, "shards": 1_073_741_824},
     files={"media/clips": 100, "tables": 40, "shards": 5},
     kept=20,
@@ -132,16 +133,30 @@ def test_gpu_stages_need_gpus() -> None:
     assert found.bill["gpus"] == pytest.approx(5 * 5 * 2.5)
 
 
+def test_gpu_seconds_of_the_sample_are_its_own_and_can_be_replaced() -> None:
+    machines = CONFIG.machines.model_copy(update={"gpus": 5})
+    on_gpus = replace(SAMPLE, gpu_seconds={"captions": 90.0, "faces": 9.0})
+    with pytest.raises(UserError, match=r"captions, faces run on GPUs: give machines\.gpus"):
+        estimate(on_gpus, CONFIG, 1000)
+    found = estimate(on_gpus, CONFIG.model_copy(update={"machines": machines}), 1000)
+    # 500 times the sample's 99 s, on 5 GPUs that work half of the time.
+    assert found.gpu_seconds == {"captions": 45_000, "faces": 4_500}
+    assert found.phases["gpus"] == pytest.approx(49_500 / 2.5 / 3600)
+    other = CONFIG.model_copy(update={"machines": machines, "gpu_seconds_per_clip": {"captions": 0.5}})
+    assert estimate(on_gpus, other, 1000).gpu_seconds == {"captions": 25_000, "faces": 4_500}
+
+
 def test_a_sample_is_read_from_a_run_and_what_was_done_twice_counts_once(tmp_path: Path) -> None:
     files = write_synthetic_run(tmp_path / "run", [FakeClip(source=1, start_s=n, similarity=0.9) for n in range(4)])
     config = CurateConfig()
     decide_again(files, latest(files), config, dry_run=False)
     commit(files, latest(files), pack_into(files, latest(files), config))
     snapshot = latest(files).with_work({"seconds.faces": 12.0, "computed.faces": 8, "seconds.decode": 3.0})
-    snapshot = snapshot.with_work({"decodes.measure": 6, "seconds.shots": 5.0, "computed.shots": 1})
+    snapshot = snapshot.with_work({"decodes.measure": 6, "seconds.shots": 5.0, "computed.shots": 1, "gpu.faces": 3.0})
     found = measure(files, snapshot, config)
     assert found.hours == pytest.approx(100 / 3600)
     assert found.seconds["faces"] == 6.0, "eight clips were measured for the four that are there"
+    assert found.gpu_seconds == {"faces": 1.5}
     assert found.seconds["decode"] == 2.0
     assert found.seconds["shots"] == 5.0
     assert (found.rows["clips"], found.rows["tracks"], found.files["media/clips"]) == (4, 4, 4)
