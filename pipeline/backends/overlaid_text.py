@@ -30,9 +30,8 @@ FEWEST = 4
 """Letters of a line."""
 MOST_MARKS = 1000
 """Marks of a picture that are looked at, the largest ones; texture has thousands."""
-
-STAYS = 0.6
-"""Share of the strokes seen in a mark's box in either picture that must be there in both."""
+STAYS = 0.65
+"""Share of the strokes seen in either picture, in a mark's box and a pixel around it, that must be there in both."""
 
 Gray = NDArray[np.uint8]
 Values = NDArray[np.float32]
@@ -77,7 +76,8 @@ def text_area(now_hw: Gray, later_hw: Gray) -> float:
     Weak: it knows letters by their shapes alone. Counted are also letters within the scene where the camera stands or
     hardly moves, and now and then a row of things alike, such as windows, railings and pictures set in. Not seen are
     lines of fewer than four letters, letters under 6 pixels or above an eighth of the picture's short side, text that
-    moves, comes or goes within these 0.16 s, faint text on a lively ground, slanted lines, and scripts that join letters.
+    moves, comes or goes within these 0.16 s, faint text on a lively ground, slanted lines, and scripts that join their
+    letters.
     """
     now, later = (_looked_at(picture) for picture in (now_hw, later_hw))
     covered = np.zeros(now.shape, dtype=bool)
@@ -118,15 +118,10 @@ def _marks(gray: Gray, stands: NDArray[Any], either: NDArray[Any], step: NDArray
     fits = (height >= max(6, TALL[0] * short)) & (height <= TALL[1] * short) & (area > 0.12 * width * height)
     fits &= (width <= 8 * height) & (width >= 0.08 * height)
     fits[0] = False
-    # Strokes of things that move cross those of a moment before, and what they share has odd shapes.
-    seen = cv2.integral((either > contrast).astype(np.uint8))
-    ends = (boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3])
-    around = (
-        seen[ends[1], ends[0]]
-        - seen[boxes[:, 1], ends[0]]
-        - seen[ends[1], boxes[:, 0]]
-        + seen[boxes[:, 1], boxes[:, 0]]
-    )
+    # Strokes of things that move cross those of a moment before: beside what both share is what only one of them has.
+    seen = cv2.integral(cv2.copyMakeBorder((either > contrast).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT))
+    left, top, right, bottom = boxes[:, 0], boxes[:, 1], boxes[:, 0] + boxes[:, 2] + 2, boxes[:, 1] + boxes[:, 3] + 2
+    around = seen[bottom, right] - seen[top, right] - seen[bottom, left] + seen[top, left]
     fits &= area >= STAYS * around
     # Of the pixels of what is left: sums over each mark.
     places = np.flatnonzero(strokes)
@@ -152,8 +147,8 @@ def _marks(gray: Gray, stands: NDArray[Any], either: NDArray[Any], step: NDArray
         contrast=level,
         hardness=total(step.ravel()[places] * (inside == 0)) / edge / np.maximum(level, 1),
     )
-    left = np.flatnonzero(fits)
-    return marks[np.sort(left[np.argsort(-area[left], kind="stable")[:MOST_MARKS]])]
+    good = np.flatnonzero(fits)
+    return marks[np.sort(good[np.argsort(-area[good], kind="stable")[:MOST_MARKS]])]
 
 
 def _rows(marks: _Marks) -> list[NDArray[np.intp]]:
