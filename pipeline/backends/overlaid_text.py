@@ -30,7 +30,7 @@ FEWEST = 4
 """Letters of a line."""
 MOST_MARKS = 1000
 """Marks of a picture that are looked at, the largest ones; texture has thousands."""
-STAYS = 0.65
+STAYS = 0.6
 """Share of the strokes seen in either picture, in a mark's box and a pixel around it, that must be there in both."""
 
 Gray = NDArray[np.uint8]
