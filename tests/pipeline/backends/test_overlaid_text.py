@@ -127,7 +127,7 @@ def test_text_that_moves_with_the_scene_is_not_laid_over_it() -> None:
     still = sign[:400, :640]
     assert text_area(still, still) > 0.7 * share
     for x, y in ((5, 0), (7, 2), (0, 4), (30, 20)):
-        assert text_area(still, sign[y : 400 + y, x : 640 + x]) < 0.1 * share
+        assert text_area(still, sign[y : 400 + y, x : 640 + x]) < 0.2 * share
 
 
 def test_the_share_does_not_depend_on_the_size_of_the_picture() -> None:
