@@ -109,6 +109,7 @@ def _run_items(
         with running_ray(config, address):
             metrics = DriverMetrics()
             metrics.kept(*kept)
+            metrics.waiting(every)
             wave = first
             while wave:
                 for unit in run_passes(files.root, config, wave):

@@ -65,6 +65,7 @@ class DriverMetrics:
         self._waiting.set(sources)
 
     def kept(self, hours: float, of: float) -> None:
-        """So many hours of clips were kept, of so many."""
+        """So many hours of clips were kept, of so many. Of a run that was never decided no share is known."""
         self._kept_hours.set(hours)
-        self._kept_share.set(hours / of if of else 0.0)
+        if of:
+            self._kept_share.set(hours / of)

@@ -1,16 +1,20 @@
-"""What Ray costs, and what a second worker brings: `python tests/benchmarks/engine_overhead.py --clips 100`.
+"""What Ray costs, and what a second worker brings: `python -m tests.benchmarks.engine_overhead --clips 100`.
 
-The same made footage is curated (item passes alone: cut and measure) by the stages called one after another in this
-process, and through Ray with one worker and with two (a worker is an actor of each pass, so that one worker's two
-actors may work side by side: on one core, `taskset -c 0`, the ratio to the direct calls is Ray's overhead). Printed are
-clips a second. Times of a busy machine say little: compare within one run.
+The same made footage is curated (item passes alone: cut and measure) three times: by the stages called one after
+another in this process, on one core; through Ray with one worker, on that one core with all of Ray's own processes; and
+through Ray with two workers on two cores. Overhead is the time of the second over that of the first, from the start of
+Ray to the last clip (bound: 15 % on 100 clips), and, beside it, once actors are up; efficiency is the pace of the third
+over twice that of the second. Times of a busy machine say little. On two quiet cores it takes about 12 minutes.
 """
 
 import argparse
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import CurateConfig
@@ -47,19 +51,46 @@ def prepared(run: Path, inputs: Path, config: CurateConfig) -> list[Job]:
     return list(jobs(Relations(files, snapshot), fingerprints(config)))
 
 
-def paced(name: str, units: Iterator[Unit]) -> float:
-    """Clips a second from the first unit on: actors have started by then, and have loaded their models."""
-    began = time.perf_counter()
+@dataclass(frozen=True)
+class Times:
+    """Of one way of doing it, in seconds."""
+
+    whole: float
+    """From the start of Ray, where there is one."""
+    settled: float
+    """From the first unit on: actors have started by then, and have loaded their models."""
+    clips: int
+    """Done after the first unit."""
+
+    @property
+    def pace(self) -> float:
+        """Clips a second."""
+        return self.clips / self.settled
+
+
+def timed(name: str, units: Iterator[Unit], began: float) -> Times:
+    """Do it all. `began`: when the clock was started."""
     first = next(units)
     start = time.perf_counter()
     clips = sum(_clips(unit) for unit in units)
     end = time.perf_counter()
-    pace = clips / (end - start)
-    print(
-        f"{name:<15} {end - began:6.1f} s for {clips + _clips(first)} clips; after the first: {pace:.2f} clips/s",
-        flush=True,
-    )
-    return pace
+    found = Times(whole=end - began, settled=end - start, clips=clips)
+    done = clips + _clips(first)
+    print(f"{name:<27} {found.whole:6.1f} s for {done} clips; once it runs {found.pace:.2f} clips/s", flush=True)
+    return found
+
+
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """This process, and those that it starts, have so many cores inside."""
+    before = os.sched_getaffinity(0)
+    if len(before) < count:
+        raise SystemExit(f"this machine gives {len(before)} cores, and {count} are needed")
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _clips(unit: Unit) -> int:
@@ -73,17 +104,24 @@ def main() -> None:
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="humo-overhead-"))
     footage(root / "footage", options.clips)
-    config = CurateConfig()
     run = root / "run"
-    direct = paced("direct", direct_passes(str(run), config, prepared(run, root / "footage", config)))
-    found: dict[int, float] = {}
-    for workers in (1, 2):
+
+    def by_ray(workers: int) -> Times:
         config = CurateConfig.model_validate({"engine": {"workers": workers}})
         work = prepared(run, root / "footage", config)
-        with ray_run.running_ray(config, None):
-            found[workers] = paced(f"Ray, {workers} workers", ray_run.run_passes(str(run), config, work))
-    print(f"two actors of one worker side by side reach {found[1] / direct:.2f} of the direct pace")
-    print(f"two workers reach {found[2] / found[1] / 2:.0%} of twice one worker's pace")
+        began = time.perf_counter()
+        with on_cores(workers), ray_run.running_ray(config, None):
+            units = ray_run.run_passes(str(run), config, work)
+            return timed(f"Ray, workers and cores: {workers}", units, began)
+
+    config = CurateConfig()
+    work = prepared(run, root / "footage", config)
+    with on_cores(1):
+        direct = timed("called directly, 1 core", direct_passes(str(run), config, work), time.perf_counter())
+    one, two = by_ray(1), by_ray(2)
+    over, settled = one.whole / direct.whole - 1, direct.pace / one.pace - 1
+    print(f"overhead of Ray over direct calls: {over:+.1%} with its start, {settled:+.1%} once it runs (bound: 15 %)")
+    print(f"efficiency from one worker to two: {two.pace / one.pace / 2:.0%}")
     shutil.rmtree(root)
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +258,64 @@ def test_slurm_scripts_are_scripts(name: str) -> None:
     done = subprocess.run(checker, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "#SBATCH --requeue" in path.read_text()
+
+
+SLURM_STANDINS = {
+    "bin/scontrol": "echo node1; echo node2",
+    # Takes its own options away, and runs the rest.
+    "bin/srun": 'echo "srun $SRUN_CPUS_PER_TASK $*" >> log\nwhile [ "${1#-}" != "$1" ]; do shift; done\nexec "$@"',
+    ".venv/bin/ray": """case "$1 $2" in
+        "start --head") [ -e broken ] && exit 1; touch up; sleep 1;;
+        "status --address") [ -e up ];;
+    esac""",
+    ".venv/bin/humo": 'echo "humo $*" >> log',
+    ".venv/bin/torchrun": 'echo "torchrun $*" >> log',
+}
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Callable[..., tuple[int, list[str]]]:
+    """Runs a script as Slurm would on two nodes of 16 cores: its exit code, and what it ran."""
+    for name, text in SLURM_STANDINS.items():
+        program = tmp_path / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NNODES": "2", "SLURM_CPUS_PER_TASK": "16"}
+    environment = {**job, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+
+    def ran(name: str, *arguments: str) -> tuple[int, list[str]]:
+        command = ["bash", str(INFRA / "slurm" / f"{name}.sbatch"), *arguments]
+        code = subprocess.run(command, cwd=tmp_path, env=environment, check=False, timeout=60).returncode
+        return code, sorted((tmp_path / "log").read_text().splitlines())
+
+    return ran
+
+
+def test_slurm_gives_steps_all_their_cores(slurm: Callable[..., tuple[int, list[str]]], tmp_path: Path) -> None:
+    code, ran = slurm("curate", "run", "footage/a", "footage/b")
+    assert code == 0
+    assert ran[0] == "humo curate footage/a footage/b --out run --address node1:6379 --set engine.workers=12"
+    assert [line.split(" .venv")[0] for line in ran[1:]] == [
+        "srun 16 --nodes=1 --ntasks=1 --exclude=node1 --overlap",
+        "srun 16 --nodes=1 --ntasks=1 --nodelist=node1 --overlap",
+    ]
+    assert not list(tmp_path.glob(".ray-token*")), "the token goes with the job"
+    (tmp_path / "log").unlink()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").touch()
+    code, (srun, torchrun) = slurm("train", "1_7b", "shards/manifest.json", "out")
+    assert code == 0
+    assert srun.startswith("srun 16 --kill-on-bad-exit=1 ")
+    assert torchrun.endswith("humo train --config 1_7b --data shards/manifest.json --out out --resume")
+
+
+def test_slurm_does_not_wait_for_a_ray_that_does_not_start(
+    slurm: Callable[..., tuple[int, list[str]]], tmp_path: Path
+) -> None:
+    (tmp_path / "broken").touch()
+    code, ran = slurm("curate", "run", "footage")
+    assert (code, len(ran)) == (1, 1)
 
 
 def test_alerts_and_dashboard_speak_of_the_same_metrics() -> None:

@@ -40,6 +40,8 @@ class Row(BaseModel):
     """By metric."""
     causes: dict[str, str]
     """Why a value is NULL."""
+    passing: bool = False
+    """Whether one of the causes may be gone another time; then the video is measured again."""
 
 
 @dataclass(frozen=True)

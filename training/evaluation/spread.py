@@ -32,6 +32,16 @@ def rows(assignment: Assignment, cases: Sequence[Case], *, workers: int, address
     yield from _on_ray(assignment, cases, workers=workers, address=address)
 
 
+def gpus_each(there: int, *, workers: int, may_grow: bool) -> int:
+    """GPUs that a worker holds, where so many are there. A cluster may grow; a machine does not.
+
+    Raises UserError for more workers than GPUs: one that waits for a GPU would keep its case for ever.
+    """
+    if there and workers > there and not may_grow:
+        raise UserError(f"--workers {workers} take a GPU each, and this machine has {there}: give --workers {there}")
+    return 1 if there else 0
+
+
 def _on_ray(assignment: Assignment, cases: Sequence[Case], *, workers: int, address: str | None) -> Iterator[Row]:
     import ray
     import torch
@@ -46,7 +56,10 @@ def _on_ray(assignment: Assignment, cases: Sequence[Case], *, workers: int, addr
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"there is no Ray cluster at {address}: {error}") from error
     try:
-        gpus = 1 if torch.cuda.is_available() else 0
+        # Whether torch can use GPUs is known of this machine alone.
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        there = int(resources.get("GPU", 0)) if address or torch.cuda.is_available() else 0
+        gpus = gpus_each(there, workers=workers, may_grow=address is not None)
         kind: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=0)(Worker)
         idle = deque(kind.remote(assignment) for _ in range(min(workers, len(cases))))
         waiting = deque((case, 0) for case in cases)

@@ -14,12 +14,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import log, metrics
+from pipeline.config import CurateConfig
+from pipeline.engine import log, metrics, ray_run
+from pipeline.engine.curate import curate
 from pipeline.engine.metrics import DriverMetrics, WorkerMetrics
 from pipeline.engine.work import TOLD_ONLY, Work, kind_of
 from pipeline.stage import Inapplicable, Unmeasurable
+from pipeline.store.files import Files
 from tests.conftest import ROOT
 from tests.pipeline.conftest import humo
+from tests.pipeline.direct_run import no_ray
 from tests.pipeline.made_videos import numbered, steady, texture, write_video
 
 GPU = "ray_node_gpus_utilization"
@@ -71,6 +75,29 @@ def test_counters_have_their_stage_and_failures_their_reason(said: dict[Any, flo
         "failures.faces.the clip cannot be decoded",
         "failures.faces.ZeroDivisionError",
     ]
+
+
+def test_what_waits_is_told_before_anything_came_through(
+    said: dict[Any, float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else the alert that nothing moves would have nothing to look at where no worker ever comes."""
+
+    class NoWorker(Exception):
+        pass
+
+    def none_came(*_: object) -> None:
+        raise NoWorker
+
+    write_video(tmp_path / "a.mp4", (texture(0) for _ in range(5)), times_ms=steady(5))
+    monkeypatch.setattr(ray_run, "run_passes", none_came)
+    monkeypatch.setattr(ray_run, "running_ray", no_ray)
+    with pytest.raises(NoWorker):
+        curate(
+            Files(str(tmp_path / "run")), [str(tmp_path / "a.mp4")], CurateConfig(), address=None, limit=None,
+            progress=lambda *_: None,
+        )  # fmt: skip
+    # No share of nothing is told: a new run keeps an unknown part of what comes.
+    assert said == {("humo_sources_waiting", ()): 1, ("humo_kept_hours", ()): 0}
 
 
 def test_kinds_of_reasons_are_few() -> None:

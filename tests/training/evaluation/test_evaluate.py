@@ -19,6 +19,7 @@ from schemas.command_line import run
 from schemas.errors import UserError
 from tests.training.evaluation.conftest import moving_video
 from training.evaluation.folder import read_evaluation
+from training.evaluation.spread import gpus_each
 from training.evaluation.summary import compare, markdown, not_measured, sentence
 
 Videos = Callable[[str, int], Path]
@@ -92,6 +93,14 @@ def test_a_broken_and_a_missing_video_are_rows_with_a_reason(
     moving_video(folder / "d.mp4", seed=9)
     assert run(command) == 1
     assert rows(out)["d"]["status"] == "ok"
+
+
+def test_workers_that_would_wait_for_a_gpu_for_ever_are_refused() -> None:
+    with pytest.raises(UserError, match="--workers 4 take a GPU each, and this machine has 1"):
+        gpus_each(1, workers=4, may_grow=False)
+    assert [gpus_each(there, workers=4, may_grow=grows) for there, grows in ((0, False), (4, False), (1, True))] == [
+        0, 1, 1
+    ]  # fmt: skip
 
 
 def test_another_question_is_not_answered_in_the_same_folder(case_file: Path, videos: Videos, tmp_path: Path) -> None:

@@ -14,13 +14,16 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPConfig, CLIPModel, Dinov2Config, Dinov2Model, PreTrainedTokenizerFast
 
 from pipeline.backends.syncnet import SyncNet
+from schemas.command_line import run
 from schemas.errors import UserError
 from tests.pipeline import tiny_models
+from tests.training.evaluation.conftest import moving_video
 from training.evaluation.backends.judge import ServerJudge
 from training.evaluation.backends.looks import CLIP_MEAN, CLIP_STD, ClipFolder, DinoFolder, prepared
 from training.evaluation.backends.syncnet import SyncNetSpeech
 from training.evaluation.clip import Followed, GeneratedClip
 from training.evaluation.config import EvaluationConfig
+from training.evaluation.folder import read_evaluation
 from training.evaluation.materials import Materials
 from training.evaluation.metrics import registry
 from training.evaluation.metrics.judge import JudgeScores, about_judge
@@ -314,6 +317,33 @@ def test_a_judge_is_asked_by_the_rubric_and_held_to_it(server: Any) -> None:
         say(status, text)
         with pytest.raises(NotMeasured, match=reason):
             metric.measure(video("red"), materials)
+
+
+def test_a_judge_that_was_away_is_asked_again_by_the_same_command(server: Any, tmp_path: Path) -> None:
+    url, asked, say = server
+    moving_video(tmp_path / "videos" / "a.mp4", seed=1)
+    (tmp_path / "cases.json").write_text(json.dumps({"a": {"prompt": "a patch moves"}}))
+    command = [
+        "evaluate", "--videos", str(tmp_path / "videos"), "--cases", str(tmp_path / "cases.json"),
+        "--out", str(tmp_path / "eval"), "--set", f"judge.url={url}", "--set", "judge.model=eyes",
+    ]  # fmt: skip
+
+    def row() -> Any:
+        assert run(command) == 0
+        return read_evaluation(tmp_path / "eval").rows["a"]
+
+    say(503, "")
+    away = row()
+    assert (away.values["judge_text"], away.causes["judge_text"]) == (None, "the judge answers with status 503")
+    say(200, "I would rather not.")
+    refused = row()
+    assert "does not keep to the rubric" in refused.causes["judge_text"]
+    # That was an answer: it is not asked until one pleases.
+    say(200, '{"text": 4, "person": null, "natural": 2}')
+    assert row() == refused
+    assert len(asked) == 2
+    (tmp_path / "eval" / "rows" / "a.json").unlink()
+    assert row().values["judge_text"] == 4
 
 
 def test_a_judge_that_is_not_there_is_a_cause() -> None:

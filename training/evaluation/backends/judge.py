@@ -17,7 +17,11 @@ LARGEST_ANSWER = 1 << 20
 
 
 class NoAnswer(Exception):
-    """The judge gave none, with the reason."""
+    """The judge gave none, with the reason. `passing`: it may give one another time."""
+
+    def __init__(self, reason: str, *, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.passing = passing
 
 
 class Judge(Protocol):
@@ -62,9 +66,8 @@ class ServerJudge:
         try:
             return asyncio.run(self._asked(body))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise NoAnswer(
-                f"the judge is not reached: {' '.join(str(error).split()) or type(error).__name__}"
-            ) from error
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise NoAnswer(f"the judge is not reached: {why}", passing=True) from error
 
     async def _asked(self, body: dict[str, Any]) -> str:
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
@@ -80,7 +83,8 @@ class ServerJudge:
                 if len(content) > LARGEST_ANSWER:
                     raise NoAnswer("the judge's answer does not end")
             if response.status != 200:
-                raise NoAnswer(f"the judge answers with status {response.status}")
+                busy = response.status == 429 or response.status >= 500
+                raise NoAnswer(f"the judge answers with status {response.status}", passing=busy)
         try:
             text = json.loads(content)["choices"][0]["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError) as error:

@@ -52,7 +52,7 @@ class JudgeScores:
         try:
             answer = self._judge.answer(question, [*given.references, *frames])
         except NoAnswer as error:
-            raise NotMeasured(str(error)) from error
+            raise NotMeasured(str(error), passing=error.passing) from error
         found = parse(answer)
         return {f"judge_{name}": _score(found[name], given, name) for name in SCORES}
 

@@ -29,7 +29,11 @@ class About:
 
 
 class NotMeasured(Exception):
-    """There is no number, with the reason."""
+    """There is no number, with the reason. `passing`: another time there may be one, as where a server was away."""
+
+    def __init__(self, cause: str, *, passing: bool = False) -> None:
+        super().__init__(cause)
+        self.passing = passing
 
 
 class Metric(Protocol):

@@ -1,9 +1,12 @@
 "use strict";
-// Plays the videos of one case in step: the first one is the clock, the others are led to it.
+// Plays the videos of one case in step: the one that is heard is the clock, the others are led to it.
 
 const FRAME_S = 1 / 25;
-// Up to a frame the others run a little faster or slower; beyond it they jump.
-const LEAD = 0.5;
+// A video that is behind runs faster, up to double speed; one that is ahead runs slower, and stands from an eighth of a
+// second on. So a difference is made up for before it shows. A jump takes longer than that: it is for what is far off.
+const LEAD = 8;
+const FASTEST = 2;
+const FAR_S = 0.4;
 
 class Player {
   constructor(article) {
@@ -64,19 +67,19 @@ class Player {
 
   lead() {
     if (!this.playing) return;
-    const [clock, ...others] = this.videos;
+    const clock = this.videos.find((video) => !video.muted) || this.videos[0];
     if (this.videos.some((video) => video.ended)) {
       this.pause();
       return;
     }
-    for (const video of others) {
+    clock.playbackRate = 1;
+    for (const video of this.videos) {
+      if (video === clock || video.seeking) continue;
       const behind = clock.currentTime - video.currentTime;
-      if (Math.abs(behind) > FRAME_S) {
-        video.currentTime = clock.currentTime;
-        video.playbackRate = 1;
-      } else {
-        video.playbackRate = Math.abs(behind) > FRAME_S / 8 ? 1 + Math.max(-LEAD, Math.min(LEAD, behind * 5)) : 1;
-      }
+      if (Math.abs(behind) > FAR_S) video.currentTime = clock.currentTime;
+      // Nearer than this the eye sees the same frame, and a change of speed is not for nothing.
+      const wanted = Math.abs(behind) < FRAME_S / 8 ? 1 : Math.max(0, Math.min(FASTEST, 1 + LEAD * behind));
+      if (Math.abs(video.playbackRate - wanted) > 0.02) video.playbackRate = wanted;
     }
     requestAnimationFrame(() => this.lead());
   }
