@@ -15,6 +15,9 @@ from typer.exceptions import Abort, TyperException
 
 from schemas.errors import UserError, WorkFailed
 
+COMMAND = (sys.executable, "-c", "from schemas.command_line import main; main()")
+"""`humo`, for a process of its own."""
+
 HELP = "Videos of people from text, reference images and speech: curation, training, generation."
 
 

@@ -3,6 +3,7 @@
 Training and generation are reached through the command line, as a user reaches them: this package imports neither.
 """
 
+import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from pipeline.demo.truth import TRUTH_FILE, read_truth
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
-from schemas.command_line import run as command
+from schemas.command_line import COMMAND
 from schemas.errors import WorkFailed
 
 DEMO_CONFIG = Path(__file__).with_name("demo.yaml")
@@ -63,7 +64,8 @@ def _step(what: str) -> Iterator[None]:
 
 def _humo(*arguments: str) -> None:
     console.print(f"$ humo {' '.join(arguments)}", markup=False, soft_wrap=True)
-    code = command(list(arguments))
+    # Processes of their own: training forks its readers, and what curation started must not go along.
+    code = subprocess.run([*COMMAND, *arguments], check=False).returncode
     if code != 0:
         raise WorkFailed(f"the demo stopped: 'humo {arguments[0]}' ended with {code}")
 

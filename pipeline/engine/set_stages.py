@@ -93,7 +93,8 @@ def _copies(relations: Relations) -> Iterator[tuple[str, str]]:
 
 def _clustered(relations: Relations) -> pa.Table:
     """Who is who as it was computed, before anybody edited it."""
-    query = "SELECT id, coalesce(clustered, identity) AS identity, component, seen FROM identities"
+    query = """SELECT id, coalesce(clustered, identity) AS identity, coalesce(component, '') AS component,
+                      coalesce(seen, '') AS seen FROM identities"""
     return relations.connection.execute(query).to_arrow_table()
 
 

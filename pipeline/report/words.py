@@ -88,7 +88,7 @@ TOPICS = (
             Measure(column="longest_still_s", label="Longest standstill", say=_fixed(2, " s"), optional=True),
             Measure(column="blocking", label="Blocks of compression (0 none)", say=_fixed(2), optional=True),
             Measure(column="combing", label="Combs of interlacing", say=_fine_percent, optional=True),
-            Measure(column="text_area", label="Area covered by text", say=_percent, optional=True),
+            Measure(column="text_area", label="Area covered by text", say=_fine_percent, optional=True),
             Measure(column="bars", label="Area of black bars", say=_percent),
         ),
     ),

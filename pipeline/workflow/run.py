@@ -8,7 +8,6 @@ import getpass
 import hashlib
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,10 +23,9 @@ from pipeline.store.files import Files
 from pipeline.store.writer import writing
 from pipeline.workflow.config import Step, read_workflow
 from pipeline.workflow.outputs import Absent, content_of, version_of
+from schemas.command_line import COMMAND
 from schemas.errors import UserError, WorkFailed
 
-COMMAND = (sys.executable, "-c", "from schemas.command_line import main; main()")
-"""`humo`, as this process was started."""
 RUNNING = "running.json"
 """The process of the step in progress. It may outlive the workflow that started it."""
 

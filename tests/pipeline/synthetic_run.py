@@ -18,6 +18,7 @@ from pipeline.engine.plan import terms_of
 from pipeline.engine.rows import completed
 from pipeline.engine.run_file import write_run
 from pipeline.engine.sets import set_parts
+from pipeline.stage import Measured
 from pipeline.store.bundles import write_bundle
 from pipeline.store.files import Files
 from pipeline.store.media import media_path, put_media
@@ -42,6 +43,8 @@ class FakeClip:
     sync: dict[str, Any] = field(default_factory=dict)
     similarity: float | None = 0.9
     caption: str | None = "a person who speaks in a room with a lamp"
+    made: Measured | None = None
+    """What the cutting of a source gave, for its picture and sound."""
 
     @property
     def source_id(self) -> str:
@@ -49,6 +52,8 @@ class FakeClip:
 
     @property
     def key(self) -> str:
+        if self.made is not None:
+            return str(self.made.rows["clips"][0]["id"])
         return f"{self.source_id}_{self.start_s * 1_000_000}_{self.start_s * 1_000_000 + FRAMES * 40_000}"
 
 
@@ -112,26 +117,14 @@ def _item_rows(files: Files, source: str, clips: list[FakeClip]) -> dict[str, li
 
 
 def _clip_rows(files: Files, clip: FakeClip) -> dict[str, dict[str, Any]]:
-    sound = io.BytesIO()
-    soundfile.write(sound, np.zeros(FRAMES * 640, np.float32), 16_000, format="FLAC", subtype="PCM_16")
-    boxes = [[{"box": [0.2, 0.2, 0.8, 0.8], "track": 0, "interpolated": False}] for _ in range(FRAMES)]
+    cut = _cut(files, clip)
+    boxes = [[{"box": [0.2, 0.2, 0.8, 0.8], "track": 0, "interpolated": False}] for _ in range(cut["frames"])]
     picture = io.BytesIO()
     Image.new("RGB", (24, 24), (clip.start_s * 7 % 256, 50, 90)).save(picture, "PNG")
     strip = io.BytesIO()
     Image.new("RGB", (50, 10), (90, clip.start_s * 7 % 256, 50)).save(strip, "JPEG")
-    start = clip.start_s * 1_000_000
     return {
-        "clips": {
-            "source_id": clip.source_id,
-            "shot_id": f"{clip.source_id}_0_1",
-            "start_us": start,
-            "end_us": start + FRAMES * 40_000,
-            "frames": FRAMES,
-            "width": 32,
-            "height": 32,
-            "media_sha256": put_media(files, "clips", tiny_video(clip.source * 100 + clip.start_s)),
-            "audio_sha256": put_media(files, "audio", sound.getvalue()),
-        },
+        "clips": cut,
         "quality": {
             "sharpness": 0.5,
             "luma": 0.5,
@@ -162,6 +155,29 @@ def _clip_rows(files: Files, clip: FakeClip) -> dict[str, dict[str, Any]]:
             "reference_face": [0.2, 0.2, 0.8, 0.8],
             "reference_sha256": put_media(files, "references", picture.getvalue()),
         },
+    }
+
+
+def _cut(files: Files, clip: FakeClip) -> dict[str, Any]:
+    """The row of `clips`, its picture and sound stored."""
+    if clip.made is not None:
+        for medium in clip.made.media:
+            put_media(files, medium.kind, medium.data)
+        (row,) = clip.made.rows["clips"]
+        return row
+    sound = io.BytesIO()
+    soundfile.write(sound, np.zeros(FRAMES * 640, np.float32), 16_000, format="FLAC", subtype="PCM_16")
+    start = clip.start_s * 1_000_000
+    return {
+        "source_id": clip.source_id,
+        "shot_id": f"{clip.source_id}_0_1",
+        "start_us": start,
+        "end_us": start + FRAMES * 40_000,
+        "frames": FRAMES,
+        "width": 32,
+        "height": 32,
+        "media_sha256": put_media(files, "clips", tiny_video(clip.source * 100 + clip.start_s)),
+        "audio_sha256": put_media(files, "audio", sound.getvalue()),
     }
 
 

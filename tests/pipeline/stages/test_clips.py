@@ -1,4 +1,3 @@
-import math
 from fractions import Fraction
 from io import BytesIO
 from itertools import pairwise
@@ -315,31 +314,3 @@ def test_counter(footage: Path, tmp_path: Path) -> None:
         for number, frame in enumerate(frames_of(clip)):
             likeness = [np.abs(frame[::3, ::3, 1] - source).mean() for source in sources]
             assert int(np.argmin(likeness)) == nearest(steady(30, fps=10), start_ms + 40 * number)
-
-
-@pytest.mark.parametrize(("name", "late_ms"), [("sync_test.mp4", 20.2), ("sync_test.mkv", 20.9)])
-def test_beeps_and_flashes_keep_their_time(footage: Path, tmp_path: Path, name: str, late_ms: float) -> None:
-    """A red disc appears every second, a beep follows by the same time. Clips begin at arbitrary times."""
-    path = footage / "video" / f"Megatron-Energon_{name}"
-    with av.open(str(path)) as container:
-        red = [
-            (float(frame.time), frame.to_ndarray(format="rgb24")[20:60, 150:180, 0].mean() > 200)
-            for frame in container.decode(video=0)
-        ]
-    # A frame at t shows the disc once the picture that first has it is nearer to t than the one before.
-    lit = [(at, (at + last) / 2) for (last, before), (at, now) in pairwise(red) if now and not before and at > 3.5]
-    starts = [3_517_123, 20_011_777, 41_239_001]
-    shots = [shot(start, start + 4_000_000, "cut") for start in starts]
-    for clip, start in zip(cut(path, tmp_path, shots, frames=97, min_frames=97, margin_s=0.0), starts, strict=True):
-        within = [(at, turn) for at, turn in lit if start / 1e6 + 0.1 < at < start / 1e6 + 3.7]
-        assert len(within) >= 3
-        beeps = onsets_s(sound_of(clip), quiet_s=0.3)
-        flashes = [
-            number
-            for number, (before, now) in enumerate(pairwise(frames_of(clip)), start=1)
-            if now[20:50, 150:180, 0].mean() > 200 > before[20:50, 150:180, 0].mean()
-        ]
-        for at, turn in within:
-            on_clip = at - start / 1e6
-            assert min(abs(beep - on_clip - late_ms / 1000) for beep in beeps) < 0.001
-            assert math.ceil((turn - start / 1e6) / 0.04) in flashes
