@@ -28,6 +28,10 @@ TALL = (0.014, 0.13)
 """Height of a letter, in short sides of the picture; of at least 6 pixels."""
 FEWEST = 4
 """Letters of a line."""
+UNLIKE = 2.2
+"""A letter is at most so many times as high as the one beside it."""
+GAP = 0.9
+"""Greatest gap between two letters, in heights of the taller."""
 MOST_MARKS = 1000
 """Marks of a picture that are looked at, the largest ones; texture has thousands."""
 STAYS = 0.6
@@ -111,20 +115,21 @@ def _looked_at(picture: Gray) -> Gray:
 
 def _marks(gray: Gray, stands: NDArray[Any], either: NDArray[Any], step: NDArray[Any], contrast: int) -> _Marks:
     """The marks that stand off by more than this. `stands`, `either`: how far in both pictures, and in one at least."""
-    strokes = (stands > contrast).astype(np.uint8)
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
+    seen = stands > contrast
+    strokes = seen.view(np.uint8)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStatsWithAlgorithm(strokes, 8, cv2.CV_32S, cv2.CCL_BBDT)
     x, y, width, height, area = boxes.T.astype(np.float32)
     short = min(gray.shape)
     fits = (height >= max(6, TALL[0] * short)) & (height <= TALL[1] * short) & (area > 0.12 * width * height)
     fits &= (width <= 8 * height) & (width >= 0.08 * height)
     fits[0] = False
     # Strokes of things that move cross those of a moment before: beside what both share is what only one of them has.
-    seen = cv2.integral(cv2.copyMakeBorder((either > contrast).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT))
+    sums = cv2.integral(cv2.copyMakeBorder((either > contrast).view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT))
     left, top, right, bottom = boxes[:, 0], boxes[:, 1], boxes[:, 0] + boxes[:, 2] + 2, boxes[:, 1] + boxes[:, 3] + 2
-    around = seen[bottom, right] - seen[top, right] - seen[bottom, left] + seen[top, left]
+    around = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
     fits &= area >= STAYS * around
     # Of the pixels of what is left: sums over each mark.
-    places = np.flatnonzero(strokes)
+    places = np.flatnonzero(seen)
     owners = labels.ravel()[places]
     places, owners = places[fits[owners]], owners[fits[owners]]
     inside = cv2.erode(strokes, np.ones((3, 3), np.uint8)).ravel()[places]
@@ -155,17 +160,24 @@ def _rows(marks: _Marks) -> list[NDArray[np.intp]]:
     """Marks that stand side by side, alike in height, tone and stroke; each row by the places of its marks."""
     if len(marks) < FEWEST:
         return []
-    height = marks.y1 - marks.y0
-    taller, lower = np.maximum(height[:, None], height), np.minimum(height[:, None], height)
-    thicker, thinner = np.maximum(marks.stroke[:, None], marks.stroke), np.minimum(marks.stroke[:, None], marks.stroke)
-    gap = np.maximum(marks.x0[:, None], marks.x0) - np.minimum(marks.x1[:, None], marks.x1)
-    foot, head = np.abs(marks.y1[:, None] - marks.y1), np.abs(marks.y0[:, None] - marks.y0)
-    middle = np.abs((marks.y0 + marks.y1)[:, None] - (marks.y0 + marks.y1)) / 2
-    beside = (taller <= 2.2 * lower) & (gap <= 0.9 * taller) & (gap > -0.4 * lower) & (middle < 0.5 * taller)
-    beside &= np.minimum(np.minimum(foot, head), middle) <= 0.12 * taller + 1
-    beside &= (np.abs(marks.tone[:, None] - marks.tone) < 36) & (thicker <= 2 * thinner + 0.5)
-    _, row = connected_components(coo_matrix(beside), directed=False)
-    return [np.flatnonzero(row == number) for number in np.flatnonzero(np.bincount(row) >= FEWEST)]
+    marks = marks[order := np.argsort(marks.x0, kind="stable")]
+    height, middle = marks.y1 - marks.y0, (marks.y0 + marks.y1) / 2
+    # Few pairs are near each other at all; of these alone the rest is asked.
+    reach = UNLIKE * height[:, None]
+    near = (np.abs(middle[:, None] - middle) < 0.5 * reach) & (marks.x0 - marks.x1[:, None] <= GAP * reach)
+    left, right = np.nonzero(np.triu(near, 1))
+    one, other = marks[left], marks[right]
+    taller, lower = np.maximum(height[left], height[right]), np.minimum(height[left], height[right])
+    gap = other.x0 - np.minimum(one.x1, other.x1)
+    apart = np.abs(middle[left] - middle[right])
+    edges = np.minimum(np.abs(one.y1 - other.y1), np.abs(one.y0 - other.y0))
+    thicker, thinner = np.maximum(one.stroke, other.stroke), np.minimum(one.stroke, other.stroke)
+    beside = (taller <= UNLIKE * lower) & (gap <= GAP * taller) & (gap > -0.4 * lower) & (apart < 0.5 * taller)
+    beside &= np.minimum(edges, apart) <= 0.12 * taller + 1
+    beside &= (np.abs(one.tone - other.tone) < 36) & (thicker <= 2 * thinner + 0.5)
+    pairs = coo_matrix((np.ones(beside.sum()), (left[beside], right[beside])), shape=near.shape)
+    _, row = connected_components(pairs, directed=False)
+    return [order[row == number] for number in np.flatnonzero(np.bincount(row) >= FEWEST)]
 
 
 def _line(marks: _Marks) -> Line | None:

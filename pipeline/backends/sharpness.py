@@ -25,8 +25,9 @@ def sharpness(gray_hw: NDArray[np.uint8]) -> float | None:
         middle = TAPS // 2
         steps = cv2.absdiff(lines[middle + 1 : -middle], lines[middle : -middle - 1])
         blurred = cv2.absdiff(lines[TAPS:], lines[:-TAPS])
-        if float(cv2.mean(steps)[0]) < LEAST_VARIATION:
+        total = cv2.sumElems(steps)[0]
+        if total < LEAST_VARIATION * steps.size:
             return None
-        loss = cv2.addWeighted(steps, float(TAPS), blurred, -1.0, 0.0, dtype=cv2.CV_16S)
-        lost.append(float(np.maximum(loss, 0).sum()) / (TAPS * cv2.sumElems(steps)[0]))
+        loss = cv2.subtract(np.multiply(steps, TAPS, dtype=np.uint16), blurred.astype(np.uint16))
+        lost.append(cv2.sumElems(loss)[0] / (TAPS * total))
     return min(lost)

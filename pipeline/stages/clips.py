@@ -35,7 +35,7 @@ from pipeline.backends.pyav_sound import SAMPLE_RATE, SAMPLES_PER_FRAME, Samples
 from pipeline.stage import Inapplicable, Measured, Media, Row, Source, Unmeasurable
 from schemas.configuration import Configuration
 
-VERSION = 2
+VERSION = 3
 
 BACKEND = f"{pyav_decode.BACKEND} libx264"
 
