@@ -66,12 +66,14 @@ class Manifest(BaseModel):
     version: int = Field(ge=1)
     fingerprint: str
     features: list[Feature] = []
+    encoded_from: str | None = None
+    """Fingerprint of the manifest whose samples `humo encode` encoded, which hold the pictures and the sound."""
     counts: Counts
     shards: list[Shard]
 
     def to_json(self) -> str:
         """Stable text: same content, same bytes."""
-        return json.dumps(self.model_dump(by_alias=True), indent=1) + "\n"
+        return json.dumps(self.model_dump(by_alias=True, exclude_none=True), indent=1) + "\n"
 
 
 def shards_fingerprint(shards: list[Shard]) -> str:

@@ -101,7 +101,7 @@ def encode(config: TrainingConfig, *, data: str, out: Path) -> Encoded:
         world.meet()
         made = [_read_note(out, shard) for shard in source.manifest.shards]
         features = [Feature(name=FEATURES, fingerprint=recipe_fingerprint(recipe))]
-        return _close(out, made, features, began, tells=world.first)
+        return _close(out, made, features, source, began, tells=world.first)
 
 
 def progress(shards: Sequence[Shard], *, shown: bool) -> Iterable[Shard]:
@@ -246,7 +246,9 @@ def _write(path: Path, content: bytes) -> None:
     partial.rename(path)
 
 
-def _close(out: Path, made: Sequence[_Made], features: list[Feature], began: float, *, tells: bool) -> Encoded:
+def _close(
+    out: Path, made: Sequence[_Made], features: list[Feature], source: ShardSet, began: float, *, tells: bool
+) -> Encoded:
     """What all processes made together. The one that tells writes index and manifest."""
     rows = [row for one in made for row in one.rows]
     shards = [one.shard for one in made if one.shard]
@@ -262,6 +264,7 @@ def _close(out: Path, made: Sequence[_Made], features: list[Feature], began: flo
         version=1,
         fingerprint=shards_fingerprint(shards),
         features=features,
+        encoded_from=source.manifest.fingerprint,
         counts=Counts(samples=len(rows), seconds=seconds, **kinds),
         shards=shards,
     )

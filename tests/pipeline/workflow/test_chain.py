@@ -33,6 +33,10 @@ def test_the_chain_is_killed_and_resumed_and_ends(film: Path, tmp_path: Path) ->
     # Two people: a split by person would leave one to learn from.
     shutil.copy(DEMO_CONFIG, folder / "curate.yaml")
     path = folder / "workflow.yaml"
+    # Nor can they be asked for without having been learned from.
+    text = path.read_text()
+    assert '"8"]' in text
+    path.write_text(text.replace('"8"]', '"8", --accept, identity, --accept, source, --accept, near-duplicate]'))
     killed = start(path)
     while not (folder / "run" / "pending").exists():
         assert killed.poll() is None

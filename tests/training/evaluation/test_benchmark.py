@@ -11,11 +11,14 @@ from pipeline.backends.signature import Signature
 from schemas.command_line import run
 from schemas.errors import UserError
 from tests.training.sample_shards import encode_video
+from training.config import load_config
+from training.dataset import open_shard_set, pin_shard_set
 from training.evaluation.cases import from_shards
 from training.evaluation.cases.benchmark import Case, read_set, seed_of
 from training.evaluation.cases.from_shards import choose, make_set, signature_of
 from training.evaluation.cases.leaks import Origin, checked, find_leaks
 from training.evaluation.folder import read_evaluation
+from training.run_folder import PINNED, RUN_FILE
 
 
 def still(seed: int) -> Signature:
@@ -104,6 +107,28 @@ def test_a_clean_split_is_a_set_and_comes_back_as_it_was(clean_shards: Path, tmp
     assert len(case.references) == 1
     with pytest.raises(UserError, match="is not empty"):
         make_set(choose(str(clean_shards), trained=None, trained_data=None), tmp_path / "set", accepted=[], limit=None)
+
+
+def test_a_run_on_encoded_samples_is_checked_against_what_they_were_encoded_from(
+    clean_shards: Path, leaking_shards: Path, tmp_path: Path
+) -> None:
+    shards = open_shard_set(str(clean_shards))
+    trained = tmp_path / "trained"
+    pin_shard_set(shards, trained / PINNED)
+    learned = [row for row in shards.rows if row.split == "train"]
+    encoded = {"fingerprint": "another", "encoded_from": shards.manifest.fingerprint}
+    manifest = shards.manifest.model_copy(update=encoded)
+    (trained / PINNED / "manifest.json").write_text(manifest.to_json())
+    (trained / RUN_FILE).write_text(json.dumps({"config": load_config("mini", []).model_dump(mode="json")}))
+    choice = choose(str(clean_shards), trained=trained, trained_data=None)
+    assert (choice.same_run, choice.trained_shards.manifest) == (True, shards.manifest)
+    assert {row.key for row in choice.trained} <= {row.key for row in learned}
+    assert all(row.split == "val" for row in choice.asked)
+    assert len(make_set(choice, tmp_path / "set", accepted=[], limit=None).cases) == len(choice.asked)
+    with pytest.raises(UserError, match="encoded of other shards than .* --trained-data"):
+        choose(str(leaking_shards), trained=trained, trained_data=None)
+    elsewhere = choose(str(leaking_shards), trained=trained, trained_data=str(clean_shards))
+    assert (elsewhere.same_run, elsewhere.words) == (False, "another curation")
 
 
 def test_a_set_that_was_killed_half_way_is_made_by_the_same_command(

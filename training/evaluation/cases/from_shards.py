@@ -39,9 +39,10 @@ def choose(manifest: str, *, trained: Path | None, trained_data: str | None) -> 
     Args:
         manifest: the shards that the cases are taken from.
         trained: folder of the training run to check against; when None, all of the manifest's training split.
-        trained_data: the shards of that run where they are others than `manifest`.
+        trained_data: the shards of that run where they are others than `manifest`; of a run on encoded samples those
+            that were encoded.
 
-    Raises UserError where nothing is held out.
+    Raises UserError where nothing is held out, and where the shards of the run are not known.
     """
     shards = open_shard_set(manifest)
     if trained is None:
@@ -54,6 +55,16 @@ def choose(manifest: str, *, trained: Path | None, trained_data: str | None) -> 
     config = TrainingConfig.model_validate(json.loads(run_file.read_text())["config"])
     pinned = open_shard_set(trained_data or manifest, pinned=trained / PINNED)
     seen, held = hold_out([row for row in pinned.rows if row.split == "train"], config.data.hold_out)
+    if (origin := pinned.manifest.encoded_from) is not None:
+        # Encoded samples hold neither pictures nor sound; what they were encoded from does.
+        pinned = shards if trained_data is None else open_shard_set(trained_data)
+        if pinned.manifest.fingerprint != origin:
+            raise UserError(
+                f"{trained} was trained on what was encoded of other shards than {trained_data or manifest}: give "
+                "those with --trained-data, to be checked against"
+            )
+        whole = {row.key: row for row in pinned.rows}
+        seen, held = ([whole[row.key] for row in rows] for rows in (seen, held))
     if pinned.manifest.fingerprint == shards.manifest.fingerprint:
         asked = [row for row in shards.rows if row.split == "val"] or held
         words = "the validation split" if asked is not held else "what the training run held out by key"
