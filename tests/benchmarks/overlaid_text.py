@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.backends.overlaid_text import LAG, SIDE, text_area
+from schemas.sample import FPS
 from tests.pipeline.backends.test_overlaid_text import KINDS, SUBTITLE, written
 
 Gray = NDArray[np.uint8]
@@ -26,6 +27,7 @@ SHOWS = {
     "HuMo_text_image_4.mp4": "pictures set in",
     "Megatron-Energon_sync_test.mkv": "a caption of 5 pixels",
     "Megatron-Energon_sync_test.mp4": "a caption of 5 pixels",
+    "PySceneDetect_counter.mp4": "a counter of two lines",
     "PySceneDetect_testvideo.mp4": "a watermark of two lines",
     "cosmos-curate_test_clip_10s.mp4": "a title that fades",
     "cosmos-curate_test_video_30s.mp4": "a title that fades",
@@ -38,16 +40,17 @@ FIRST, STEP, LOOKS = 10, 40, 5
 
 
 def pairs(path: Path) -> list[tuple[Gray, Gray]]:
-    """Pictures of a file with those LAG after them, no larger than clips are."""
+    """Pictures of a file with those 0.16 s after them, as in clips, and no larger."""
     wanted = [FIRST + STEP * look for look in range(LOOKS)]
     found: dict[int, Gray] = {}
     with av.open(str(path)) as container:
-        for number, frame in enumerate(islice(container.decode(video=0), wanted[-1] + LAG + 1)):
-            if number in wanted or number - LAG in wanted:
+        lag = max(1, round(LAG * float(container.streams.video[0].average_rate or FPS) / FPS))
+        for number, frame in enumerate(islice(container.decode(video=0), wanted[-1] + lag + 1)):
+            if number in wanted or number - lag in wanted:
                 gray = frame.to_ndarray(format="gray")
                 scale = min(1.0, SIDE / min(gray.shape))
                 found[number] = np.asarray(cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
-    return [(found[number], found[number + LAG]) for number in wanted if number + LAG in found]
+    return [(found[number], found[number + lag]) for number in wanted if number + lag in found]
 
 
 def main() -> None:
