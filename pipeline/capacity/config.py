@@ -42,6 +42,11 @@ class SlopesConfig(Configuration):
     references: float = Field(default=20.0, ge=0, description="A clip")
     decide: float = Field(default=20.0, ge=0, description="A clip")
     pack: float = Field(default=12_000.0, ge=0, description="A sample; measured on the demo's, of 0.3 MB each")
+    track_bytes: float = Field(
+        default=800.0,
+        gt=0,
+        description="Memory that identities take for a face track: some 300 bytes, and 24 for each that is alike",
+    )
     pair_ns: float = Field(default=120.0, ge=0, description="Nanoseconds a pair of face tracks that a search looks at")
 
 

@@ -46,8 +46,8 @@ def limits(sample: Sample, config: PlanConfig) -> list[Limit]:
             PARTS + "; after the first time, only new sources are compared",
         ),
         (
-            f"rows of the set stages fill {machines.driver_gb:g} GB of memory",
-            _over(machines.driver_gb * 1e9, sample.row_bytes * tracks),
+            f"face tracks fill {machines.driver_gb:g} GB of memory when people are told apart",
+            _over(machines.driver_gb * 1e9, slopes.track_bytes * tracks),
             "a driver with more memory (machines.driver_gb), or " + PARTS,
         ),
         (

@@ -1,6 +1,5 @@
 """What a sample run took, stage by stage."""
 
-import tracemalloc
 from collections import Counter
 from dataclasses import dataclass
 
@@ -15,8 +14,6 @@ from schemas.tables import TABLES
 
 UNIT = {"shots": "sources", "clips": "sources", "identities": "tracks", "candidates": "tracks", "decode": "clips"}
 """Stage -> the table whose rows are its items; the others' items are clips."""
-PROBED_ROWS = 2_000
-"""Rows of a set stage that are loaded to see how much memory one takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +23,7 @@ class Sample:
     `hours` and `bytes`: of footage. `rows`: table -> rows. `seconds`: stage -> processor seconds that it takes for
     this state from nothing; what was computed twice counts once; `gpu_seconds` likewise, of those that ran on GPUs: the
     share of a GPU that was held, times the time. `stored`: kind of file -> bytes; `files`: how many.
-    `row_bytes`: memory of a face track's row in a set stage. `commit_bytes`: of the newest commit, a bundle.
+    `commit_bytes`: of the newest commit, a bundle.
     `probes`: partitions that a search for like faces looks at, of as many as the square root of the tracks; None: all.
     """
 
@@ -39,7 +36,6 @@ class Sample:
     files: dict[str, int]
     kept: int
     kept_hours: float
-    row_bytes: float
     commit_bytes: float
     probes: int | None
 
@@ -72,7 +68,6 @@ def measure(files: Files, snapshot: Snapshot, config: CurateConfig) -> Sample:
         files=counts,
         kept=int(kept),
         kept_hours=float(kept_hours),
-        row_bytes=_row_bytes(relations),
         commit_bytes=len(files.read(snapshot_path(snapshot.number))) / max(len(snapshot.bundles), 1),
         probes=config.identities.probes if config.identities.index == "ivf" else None,
     )
@@ -108,20 +103,6 @@ def _stored(files: Files) -> tuple[dict[str, int], dict[str, int]]:
             sizes[kind] += files.size(path)
             counts[kind] += 1
     return dict(sizes), dict(counts)
-
-
-def _row_bytes(relations: Relations) -> float:
-    """Memory of one row of the table that set stages hold whole, as Python has it."""
-    table = relations.arrow("identities").slice(0, PROBED_ROWS)
-    if not table.num_rows:
-        return 0.0
-    tracemalloc.start()
-    try:
-        rows = table.to_pylist()
-        taken = tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
-    return float(taken) / len(rows)
 
 
 def items_of(sample: Sample, stage: str) -> int:

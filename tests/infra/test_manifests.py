@@ -206,6 +206,14 @@ def test_a_training_job_begins_and_goes_on_by_the_same_manifest(standin: Path) -
     assert given().endswith("--processes 8 --resume")
 
 
+def test_steps_that_hold_on_to_what_they_were_made_of_begin_afresh() -> None:
+    """Curation takes new footage in; these refuse it in a folder of before, or go on without it."""
+    steps = {step.name: step for step in read_workflow(INFRA / "workflow" / "workflow.yaml").steps}
+    own = {name: (step.humo[step.humo.index("--out") + 1],) for name, step in steps.items() if "--out" in step.humo}
+    del own["curate"]
+    assert {name: steps[name].afresh for name in own} == own
+
+
 def test_the_workflows_stages_follow_one_another() -> None:
     one, two = (load_config(str(INFRA / "workflow" / f"stage{number}.yaml"), []) for number in (1, 2))
     assert (list(one.stages), list(two.stages)) == (["start", "subject"], ["sync"])

@@ -31,7 +31,6 @@ SAMPLE = Sample(
     files={"media/clips": 100, "tables": 40, "shards": 5},
     kept=20,
     kept_hours=0.5,
-    row_bytes=1000.0,
     commit_bytes=1500.0,
     probes=None,
 )
@@ -43,7 +42,7 @@ CONFIG = PlanConfig.model_validate(
         "prices": {"core_hour": 0.1, "tb_month": 20, "months": 3, "million_writes": 5},
         "slopes": {
             "duplicates": 0, "identities": 0, "candidates": 0, "references": 0, "decide": 100, "pack": 2000,
-            "pair_ns": 10,
+            "pair_ns": 10, "track_bytes": 1000,
         },
     }
 )  # fmt: skip
@@ -91,8 +90,8 @@ def test_what_breaks_first_is_the_bound_that_is_met_first() -> None:
     assert [limit.at_hours for limit in found] == sorted(limit.at_hours for limit in found)
     # 100 tracks an hour: (100 h)² pairs of 10 ns are a day at sqrt(86400 / 1e-4) hours.
     assert at["thesearch"] == pytest.approx(sqrt(86_400 / 1e-4))
-    # A track's row has 1000 bytes: 100 kB an hour, 20 GB at 200,000 hours.
-    assert at["rowsof"] == pytest.approx(200_000)
+    # A track takes 1000 bytes: 100 kB an hour, 20 GB at 200,000 hours.
+    assert at["facetracks"] == pytest.approx(200_000)
     # 50 files an hour: 10^9 at 20 million hours.
     assert at["arun"] == pytest.approx(2e7)
     assert found[0].what.startswith("the search")
@@ -163,7 +162,6 @@ def test_a_sample_is_read_from_a_run_and_what_was_done_twice_counts_once(tmp_pat
     assert found.stored["media/clips"] == sum(
         path.stat().st_size for path in (tmp_path / "run/media/clips").rglob("*.mp4")
     )
-    assert 100 < found.row_bytes < 10_000
     assert replace(found, kept=0).rows == found.rows
 
 
