@@ -215,7 +215,18 @@ def test_black_bars_are_cut_off(tmp_path: Path) -> None:
     assert frames_of(clip)[0].mean(axis=(1, 2)).min() > 60
 
 
-def test_colours_survive_whatever_matrix_the_source_has(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("matrix", "number", "format_", "full"),
+    [
+        ("ITU709", 1, "yuv444p", False),
+        ("ITU709", 1, "yuv420p10le", False),
+        ("ITU709", 1, "yuv420p", True),
+        ("ITU601", 6, "yuv420p", False),
+    ],
+)
+def test_colours_survive_whatever_matrix_the_source_has(
+    tmp_path: Path, matrix: str, number: int, format_: str, full: bool
+) -> None:
     patches = np.zeros((96, 160, 3), np.uint8)
     colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (190, 180, 50), (128, 128, 128)]
     for place, colour in enumerate(colours):
@@ -223,11 +234,16 @@ def test_colours_survive_whatever_matrix_the_source_has(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "5"})
-        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv444p"
-        stream.codec_context.colorspace = 1  # BT.709
+        stream.width, stream.height, stream.pix_fmt = 160, 96, format_
+        stream.codec_context.colorspace = number
+        stream.codec_context.color_range = 2 if full else 1
         for _ in range(20):
             frame = av.VideoFrame.from_ndarray(patches, format="rgb24")
-            container.mux(stream.encode(frame.reformat(format="yuv444p", dst_colorspace="ITU709")))
+            container.mux(
+                stream.encode(
+                    frame.reformat(format=format_, dst_colorspace=matrix, dst_color_range="JPEG" if full else "MPEG")
+                )
+            )
         container.mux(stream.encode())
     (clip,) = cut(path, tmp_path, [shot(0, 800_000)])
     frame = frames_of(clip)[5]
