@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 BACKEND = "strokes(weak)/1"
 
@@ -175,6 +173,10 @@ def _rows(marks: _Marks) -> list[NDArray[np.intp]]:
     beside = (taller <= UNLIKE * lower) & (gap <= GAP * taller) & (gap > -0.4 * lower) & (apart < 0.5 * taller)
     beside &= np.minimum(edges, apart) <= 0.12 * taller + 1
     beside &= (np.abs(one.tone - other.tone) < 36) & (thicker <= 2 * thinner + 0.5)
+    # Here alone: it takes longer to load than all of OpenCV.
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     pairs = coo_matrix((np.ones(beside.sum()), (left[beside], right[beside])), shape=near.shape)
     _, row = connected_components(pairs, directed=False)
     return [order[row == number] for number in np.flatnonzero(np.bincount(row) >= FEWEST)]

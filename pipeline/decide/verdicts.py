@@ -1,6 +1,7 @@
 """What the rules say of each clip, as SQL over the tables of one snapshot."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import duckdb
 import numpy as np
@@ -56,17 +57,24 @@ class Rules:
 
 def parse_rules(config: DecideConfig) -> Rules:
     """Raises UserError for a rule that cannot be used, such as one that compares a number with a word."""
-    connection = duckdb.connect()
-    for table, columns in rule_columns().items():
-        values = ", ".join(f'{_sample(table, name)} AS "{name}"' for name in columns)
-        connection.execute(f'CREATE VIEW "{table}" AS SELECT {values}')
-    rules = Rules(subject=tuple(map(parse_rule, config.subject)), sync=tuple(map(parse_rule, config.sync)))
-    for rule in (*rules.subject, *rules.sync):
-        tables = ", ".join(sorted({f'"{name.split(".")[0]}"' for name in rule.columns}))
-        try:
-            connection.execute(f"SELECT {rule.sql} FROM {tables}").fetchall()
-        except duckdb.Error as error:
-            raise UserError(f"the rule {rule.text!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return _parsed(config.subject, config.sync)
+
+
+@cache
+def _parsed(subject: tuple[str, ...], sync: tuple[str, ...]) -> Rules:
+    rules = Rules(subject=tuple(map(parse_rule, subject)), sync=tuple(map(parse_rule, sync)))
+    columns = rule_columns()
+    with duckdb.connect() as connection:
+        for rule in (*rules.subject, *rules.sync):
+            tables = sorted({name.split(".")[0] for name in rule.columns})
+            samples = {
+                table: ", ".join(f'{_sample(table, name)} AS "{name}"' for name in columns[table]) for table in tables
+            }
+            rows = ", ".join(f'(SELECT {sample}) AS "{table}"' for table, sample in samples.items())
+            try:
+                connection.execute(f"SELECT {rule.sql} FROM {rows}").fetchall()
+            except duckdb.Error as error:
+                raise UserError(f"the rule {rule.text!r} cannot be used: {str(error).splitlines()[0]}") from error
     return rules
 
 

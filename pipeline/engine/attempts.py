@@ -12,20 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipeline.engine.fingerprint import input_digest
+from pipeline.engine.rows import Quarantined
 from pipeline.engine.watchdog import Watchdog
-from pipeline.stage import Unmeasurable
 from pipeline.store.files import Files
 
 FOLDER = "attempts"
 DIED = "the worker died"
-
-
-class Quarantined(Unmeasurable):
-    """Set aside without another attempt: `deaths` workers died at it."""
-
-    def __init__(self, reason: str, *, deaths: int) -> None:
-        super().__init__(reason)
-        self.deaths = deaths
 
 
 class Attempts:

@@ -6,7 +6,6 @@ from typing import Any, TypedDict
 
 import pyarrow as pa
 
-from pipeline.engine.attempts import Quarantined
 from pipeline.stage import Inapplicable, Row, Unmeasurable
 from schemas.tables import UNHASHED_COLUMNS, Status
 
@@ -17,6 +16,14 @@ class About(TypedDict):
     backend: str
     fingerprint: str
     seconds: float
+
+
+class Quarantined(Unmeasurable):
+    """Set aside without another attempt: `deaths` workers died at it."""
+
+    def __init__(self, reason: str, *, deaths: int) -> None:
+        super().__init__(reason)
+        self.deaths = deaths
 
 
 def completed(row: Row, *, backend: str, fingerprint: str, seconds: float, attempt: int = 1) -> Row:

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from pipeline.config import CurateConfig
 from pipeline.decide.licences import create_uses
 from pipeline.decide.surplus import cap_rules
@@ -19,6 +17,9 @@ HOURS = "sum(frames) / 25.0 / 3600 AS hours"
 def write_card(files: Files, relations: Relations, config: CurateConfig, manifest: Manifest) -> None:
     """Write `shards/card.json`, and the same to be read as `shards/card.md`, unless they are there."""
     card = data_card(relations, config, manifest)
+    # Most commands write no card, and need not wait for its templates.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("pipeline.pack"), undefined=StrictUndefined, autoescape=False, trim_blocks=False
     )

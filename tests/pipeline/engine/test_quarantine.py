@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.attempts import Attempts, Quarantined
+from pipeline.engine.attempts import Attempts
 from pipeline.engine.failure_limit import FailureLimit
-from pipeline.engine.rows import unmeasured
+from pipeline.engine.rows import Quarantined, unmeasured
 from pipeline.engine.watchdog import Watchdog
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
