@@ -102,15 +102,16 @@ def verdicts_query(rules: Rules, within: str, *, contested: str = "false", revie
     judged = ", ".join(f"{_judged(rule, place in free)} AS r{place}" for place, (_, rule) in enumerate(every))
     judged += "".join(f", {every[place][1].sql} AS m{place}" for place in free)
     judged += ', coalesce("review".accepted, false) AS accepted' if reviewed else ", false AS accepted"
-    columns = sorted({name for _, rule in every for name in rule.columns})
-    seen = ", ".join(f'{column(name)} AS "{name}"' for name in columns)
+    named = {name.split(".")[0] for _, rule in every for name in rule.columns}
+    columns = sorted({name for tier, rule in every if rule not in NEEDED[tier] for name in rule.columns})
+    seen = "".join(f', {column(name)} AS "{name}"' for name in columns)
+    values = [_missing(rule) if rule in NEEDED[tier] else _seen(rule) for tier, rule in every]
     shown = ", ".join(
-        f"r{place}, CASE WHEN {'m' if place in free else 'r'}{place} IS NOT TRUE THEN {_seen(rule)} END AS v{place}"
-        for place, (_, rule) in enumerate(every)
+        f"r{place}, CASE WHEN {'m' if place in free else 'r'}{place} IS NOT TRUE THEN {value} END AS v{place}"
+        for place, value in enumerate(values)
     )
     shown += "".join(f", m{place}" for place in free)
     # A table that no rule names would be read and joined all the same.
-    named = {name.split(".")[0] for name in columns}
     tables = " ".join(
         f'LEFT JOIN {clip_rows(table, within, reviewed=reviewed)} AS "{table}" ON "{table}".id = "clips".id'
         for table in CLIP_TABLES
@@ -120,7 +121,7 @@ def verdicts_query(rules: Rules, within: str, *, contested: str = "false", revie
         tables += f' LEFT JOIN (SELECT * FROM standing WHERE {within}) AS "review" ON "review".id = "clips".id'
     return f"""
         WITH judged AS (
-            SELECT "clips".id, "clips".source_id, {judged}, {seen}
+            SELECT "clips".id, "clips".source_id, {judged}{seen}
             FROM (SELECT * FROM clips WHERE {within} AND status = 'ok') AS "clips" {tables}
             LEFT JOIN uses AS "locations" ON "locations".id = "clips".source_id
         ), passed AS (
@@ -195,6 +196,11 @@ def clip_rows(table: str, within: str, *, reviewed: bool) -> str:
                            CASE WHEN standing.caption IS NULL THEN word_count ELSE {words} END AS word_count)
                     FROM (SELECT * FROM captions WHERE {within}) AS captions LEFT JOIN standing USING (id))"""
     return f'(SELECT * FROM "{table}" WHERE {within})'
+
+
+def _missing(rule: Rule) -> str:
+    """What a rule that asks whether something is known saw where it is not: the values, which are long, stay behind."""
+    return ", ".join(f"'{name} = NULL'" for name in rule.columns)
 
 
 def _seen(rule: Rule) -> str:

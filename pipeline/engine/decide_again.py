@@ -45,40 +45,48 @@ def decide_again(files: Files, snapshot: Snapshot, config: CurateConfig, *, dry_
 
     But for a dry run the caller holds the writer's lock.
     """
-    before = Relations(files, snapshot)
+    before = snapshot.sets.get("decisions")
     if dry_run:
         folder = files.scratch()
         try:
             after = Relations(files, snapshot)
+            _show_before(after, before)
             edited = show_verdicts(after, config, folder)
             chosen = set_parts("references", after, config)["references"]
             if files.exists(chosen) and not edited:
                 after.show("references", files.address(chosen))
             else:
                 _try("references", after, config, folder)
-            before.show("after", _try("decide", after, config, folder))
-            return Again(funnel=funnel(after, config.decide), changes=_changes(before))
+            _try("decide", after, config, folder)
+            return Again(funnel=funnel(after, config.decide), changes=_changes(after))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     snapshot = commit(files, snapshot, follow_verdicts(files, snapshot, config))
     write_run(files, config)
     after = Relations(files, snapshot)
-    before.show("after", files.address(snapshot.sets["decisions"]))
-    return Again(funnel=funnel(after, config.decide), changes=_changes(before))
+    _show_before(after, before)
+    return Again(funnel=funnel(after, config.decide), changes=_changes(after))
 
 
-def _try(stage: str, relations: Relations, config: CurateConfig, folder: Path) -> Path:
-    """The file of what the stage makes of its one table, which the relations show from then on."""
+def _show_before(relations: Relations, decisions: str | None) -> None:
+    """The decisions of this part as the view `before`; none of a run that was never decided."""
+    if decisions is None:
+        relations.connection.execute("CREATE VIEW before AS SELECT * FROM decisions WHERE false")
+    else:
+        relations.show("before", relations.files.address(decisions))
+
+
+def _try(stage: str, relations: Relations, config: CurateConfig, folder: Path) -> None:
+    """Show what the stage makes of its one table from now on."""
     ((table, path),) = decide_stage(stage, relations, config, folder, "dry run").items()
     relations.show(table, path)
-    return path
 
 
 def _changes(relations: Relations) -> list[Change]:
-    """From the decisions in force to those of the view `after`."""
+    """From the decisions of the view `before` to those that are shown."""
     rows = relations.connection.execute(
-        f"""WITH b AS (SELECT id, CASE outcome WHEN 'keep' THEN tier ELSE outcome END AS verdict FROM decisions),
-                 a AS (SELECT id, CASE outcome WHEN 'keep' THEN tier ELSE outcome END AS verdict FROM after)
+        f"""WITH b AS (SELECT id, CASE outcome WHEN 'keep' THEN tier ELSE outcome END AS verdict FROM before),
+                 a AS (SELECT id, CASE outcome WHEN 'keep' THEN tier ELSE outcome END AS verdict FROM decisions)
             SELECT coalesce(b.verdict, 'new'), a.verdict, count(*), sum(frames) / 25 / 3600, min(a.id, {EXAMPLES})
             FROM a LEFT JOIN b USING (id) JOIN clips USING (id)
             WHERE b.verdict IS DISTINCT FROM a.verdict GROUP BY 1, 2 ORDER BY 1, 2"""

@@ -115,8 +115,11 @@ def show_verdicts(relations: Relations, config: CurateConfig, folder: Path) -> b
     """Like `follow_verdicts` up to the decisions, but for this connection alone: nothing is written to the run.
 
     Returns whether who is who changed."""
+    said = all_verdicts(relations.files, relations.snapshot)
+    if not said and "verdicts" not in relations.snapshot.sets:
+        return False
     before = edits_digest(edits(relations))
-    rows = to_arrow("verdicts", as_table_rows(all_verdicts(relations.files, relations.snapshot)))
+    rows = to_arrow("verdicts", as_table_rows(said))
     write_rows(folder / "verdicts", [rows], rows.schema)
     relations.show("verdicts", folder / "verdicts")
     edited = edits_digest(edits(relations)) != before

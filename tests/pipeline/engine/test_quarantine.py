@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -130,11 +131,13 @@ def test_each_bad_item_alone_is_quarantined(tmp_path: Path) -> None:
 
 def test_the_row_of_what_was_set_aside_counts_the_workers_that_died(tmp_path: Path) -> None:
     files = Files(str(tmp_path))
-    attempts = Attempts(files, "session", Watchdog(files, memory_mb=10_000))
-    died = [attempts.at("a clip", seconds=60, limit=2) for _ in range(2)]
-    assert [attempt.__enter__() for attempt in died] == [0, 1], "these two are never left, as by a worker that dies"
-    with pytest.raises(Quarantined) as refused, attempts.at("a clip", seconds=60, limit=2):
-        pass
+    # Each attempt is that of a worker of its own, and left by none of them before the last one has come.
+    with ExitStack() as workers:
+        for deaths in range(2):
+            attempts = Attempts(files, "session", Watchdog(files, memory_mb=100_000))
+            assert workers.enter_context(attempts.at("a clip", seconds=3600, limit=2)) == deaths
+        with pytest.raises(Quarantined) as refused, attempts.at("a clip", seconds=3600, limit=2):
+            pass
     first, retried = (
         unmeasured("c", refused.value, backend="b", fingerprint="f", seconds=0.0, attempt=1 + retries)["attempt"]
         for retries in (0, 1)
