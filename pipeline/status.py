@@ -7,7 +7,7 @@ from pipeline.config import CurateConfig
 from pipeline.engine.redo import Redo, redo
 from pipeline.flow import STAGES
 from pipeline.store.files import Files
-from pipeline.store.relations import Relations
+from pipeline.store.relations import SECONDS, Relations
 from pipeline.store.snapshots import Snapshot
 
 UNPACKED = "index"
@@ -55,10 +55,8 @@ def status_of(files: Files, snapshot: Snapshot, config: CurateConfig) -> Status:
     relations = Relations(files, snapshot)
     names = [table for stage in STAGES for table in stage.tables if table != UNPACKED]
     seconds, wall, gpu = (_amounts(snapshot, kind) for kind in ("seconds.", "wall.", "gpu."))
-    # A clip's id ends with its start and its end in microseconds: no other table need be joined.
     kept = relations.connection.execute(
-        """SELECT coalesce(sum(split_part(id, '_', 3)::BIGINT - split_part(id, '_', 2)::BIGINT), 0) / 1e6 / 3600
-           FROM decisions WHERE outcome = 'keep'"""
+        f"SELECT coalesce(sum({SECONDS}), 0) / 3600 FROM decisions WHERE outcome = 'keep'"
     ).fetchall()[0][0]
     tables = [_table(relations, name) for name in ["locations", *names]]
     return Status(

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.decide.config import DecideConfig
 from pipeline.decide.surplus import DUPLICATE_RULE, cap_rules
 from pipeline.decide.verdicts import NEEDED, REVIEWED
-from pipeline.store.relations import Relations
+from pipeline.store.relations import SECONDS, Relations
 
 UNSAID = {rule.text for group in (NEEDED, REVIEWED) for rules in group.values() for rule in rules}
 
@@ -53,8 +53,7 @@ def funnel(relations: Relations, config: DecideConfig) -> Funnel:
     failed_sources = query("SELECT count(*) FROM sources WHERE status = 'failed'").fetchall()[0][0]
     hours = query("SELECT coalesce(sum(frames), 0) / 25 / 3600 FROM clips WHERE status = 'ok'").fetchall()[0][0]
     kept = query(
-        """SELECT tier, count(*), sum(frames) / 25 / 3600 FROM decisions JOIN clips USING (id)
-           WHERE outcome = 'keep' GROUP BY tier"""
+        f"SELECT tier, count(*), sum({SECONDS}) / 3600 FROM decisions WHERE outcome = 'keep' GROUP BY tier"
     ).fetchall()
     splits = dict(query("SELECT split, count(*) FROM decisions WHERE outcome = 'keep' GROUP BY split").fetchall())
     return Funnel(

@@ -18,6 +18,8 @@ from schemas.tables import TABLES, check_version
 MEMORY = "1GB"
 """Of DuckDB; what does not fit goes to a temporary file."""
 THREADS = 2
+SECONDS = "(split_part(id, '_', 3)::BIGINT - split_part(id, '_', 2)::BIGINT) / 1e6"
+"""SQL of a clip's length, by its id, which ends with start and end in microseconds: no table need be joined."""
 SQL_TYPES = {
     "string": "VARCHAR",
     "binary": "BLOB",
