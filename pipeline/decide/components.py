@@ -7,23 +7,33 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline.store.relations import Relations
 
 
-def components(clips: list[str], links: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Clip (shot, source) -> the smallest id of its component. `links`: (clip, whatever it shares with others)."""
+def connected(one: NDArray[np.integer], other: NDArray[np.integer], *, count: int) -> NDArray[np.int32]:
+    """For each of so many nodes a number that it shares with all that it is linked to, by whatever way.
+
+    `one`, `other`: the two ends of each link; a link may be named again.
+    """
+    # Here alone: most commands need it not, and it takes longer to load than most of them take.
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
+    graph = coo_array((np.ones(len(one), dtype=np.bool_), (one, other)), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1])
+
+
+def components(clips: list[str], links: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Clip (shot, source) -> the smallest id of its component. `links`: (clip, whatever it shares with others)."""
     nodes: dict[str, int] = {clip: index for index, clip in enumerate(clips)}
     ends: list[tuple[int, int]] = []
     for clip, shared in links:
         if clip in nodes:
             ends.append((nodes[clip], nodes.setdefault(f"shared:{shared}", len(nodes))))
     rows, columns = np.array(ends, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(ends), dtype=np.int8), (rows, columns)), shape=(len(nodes), len(nodes)))
-    labels = connected_components(graph, directed=False)[1][: len(clips)]
+    labels = connected(rows, columns, count=len(nodes))[: len(clips)]
     smallest: dict[int, str] = {}
     for clip in sorted(clips):
         smallest.setdefault(int(labels[nodes[clip]]), clip)
@@ -72,15 +82,10 @@ def create_components(relations: Relations, val_fraction: float, *, folder: Path
 
 def _joined(links: pa.Table) -> pa.Table:
     """Source and root, which is the smallest source that it hangs together with. `links`: source, what it shares."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     sources, shared = (links[name].combine_chunks().dictionary_encode() for name in ("source", "shared"))
     count = len(sources.dictionary)
-    nodes = count + len(shared.dictionary)
     rows, columns = sources.indices.to_numpy(), shared.indices.to_numpy() + count
-    graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(nodes, nodes))
-    labels = pa.array(connected_components(graph, directed=False)[1][:count])
+    labels = pa.array(connected(rows, columns, count=count + len(shared.dictionary))[:count])
     found = pa.table({"source": sources.dictionary, "label": labels})
     roots = found.group_by("label").aggregate([("source", "min")]).rename_columns(["label", "root"])
     return found.join(roots, "label").select(["source", "root"])

@@ -1,7 +1,7 @@
 """What the rules say of each clip, as SQL over the tables of one snapshot."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import duckdb
 import numpy as np
@@ -60,7 +60,7 @@ def parse_rules(config: DecideConfig) -> Rules:
     return _parsed(config.subject, config.sync)
 
 
-@cache
+@lru_cache(8)
 def _parsed(subject: tuple[str, ...], sync: tuple[str, ...]) -> Rules:
     rules = Rules(subject=tuple(map(parse_rule, subject)), sync=tuple(map(parse_rule, sync)))
     columns = rule_columns()

@@ -10,7 +10,7 @@ from pipeline.decide.funnel import Funnel, funnel
 from pipeline.engine.run_file import write_run
 from pipeline.engine.sets import decide_stage, follow_verdicts, set_parts, show_verdicts
 from pipeline.store.files import Files
-from pipeline.store.relations import Relations
+from pipeline.store.relations import SECONDS, Relations
 from pipeline.store.snapshots import Snapshot, commit
 
 EXAMPLES = 100
@@ -87,8 +87,8 @@ def _changes(relations: Relations) -> list[Change]:
     rows = relations.connection.execute(
         f"""WITH b AS (SELECT id, CASE outcome WHEN 'keep' THEN tier ELSE outcome END AS verdict FROM before),
                  a AS (SELECT id, CASE outcome WHEN 'keep' THEN tier ELSE outcome END AS verdict FROM decisions)
-            SELECT coalesce(b.verdict, 'new'), a.verdict, count(*), sum(frames) / 25 / 3600, min(a.id, {EXAMPLES})
-            FROM a LEFT JOIN b USING (id) JOIN clips USING (id)
+            SELECT coalesce(b.verdict, 'new'), a.verdict, count(*), sum({SECONDS}) / 3600, min(id, {EXAMPLES})
+            FROM a LEFT JOIN b USING (id)
             WHERE b.verdict IS DISTINCT FROM a.verdict GROUP BY 1, 2 ORDER BY 1, 2"""
     ).fetchall()
     names = ("before", "after", "clips", "hours", "examples")

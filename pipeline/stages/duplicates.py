@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from pipeline.backends.copy_search import CopySearch
 from pipeline.backends.signature import LOOKS_SIDE, MOVES_SIDE
+from pipeline.decide.components import connected
 from pipeline.stage import Row, SetRows
 from schemas.configuration import Configuration
 
@@ -100,7 +102,8 @@ def find_duplicates(
         near[one].append((other, apart))
         near[other].append((one, apart))
     groups: dict[int, list[int]] = defaultdict(list)
-    for place, label in enumerate(_labels(len(known), edges)):
+    ends = np.array(list(edges), dtype=np.int64).reshape(-1, 2)
+    for place, label in enumerate(connected(ends[:, 0], ends[:, 1], count=len(known)).tolist()):
         groups[label].append(place)
     for members in groups.values():
         own = [place for place in members if known[place].run is None]
@@ -153,13 +156,3 @@ def _found_before(
             for copy, apart in zip(was.copies, was.apart, strict=True):
                 if copy in place_of and old[place_of[copy]]:
                     yield (min(place, place_of[copy]), max(place, place_of[copy])), apart
-
-
-def _labels(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
-    import numpy as np
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    rows, columns = np.array(list(edges), dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(count, count))
-    return [int(label) for label in connected_components(graph, directed=False)[1]]

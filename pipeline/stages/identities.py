@@ -14,6 +14,7 @@ from pydantic import Field
 
 from pipeline.backends import vector_index
 from pipeline.backends.vector_index import VectorIndex
+from pipeline.decide.components import connected
 from pipeline.stage import Row, SetRows
 from schemas.configuration import Configuration
 
@@ -106,7 +107,7 @@ def cluster(
     for pair in zip(one, other, strict=True):
         groups.join(int(pair[0]), int(pair[1]))
     person = _smallest(rank, np.array([groups.root(place) for place in range(len(known))]))
-    component = _smallest(rank, _connected(one, other, len(known)))
+    component = _smallest(rank, connected(one, other, count=len(known)))
     for start in range(0, len(known), BLOCK):
         few = slice(start, start + BLOCK)
         rows = known.slice(start, BLOCK).select(["id", "clip_id", "track", "seen"])
@@ -188,15 +189,6 @@ def _pairs(
     return one[by_similarity], other[by_similarity]
 
 
-def _connected(one: Places, other: Places, count: int) -> NDArray[np.int32]:
-    """For each of so many tracks a number that it shares with all that it is linked to by pairs."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(one), dtype=np.int8), (one, other)), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1])
-
-
 def _smallest(rank: Places, label: NDArray[np.int32] | Places) -> Places:
     """For each track the smallest rank among those of its label."""
     least: Places = np.full(int(label.max()) + 1, len(rank))
@@ -250,8 +242,9 @@ class _Groups:
 
     def _spans(self, root: int) -> dict[int, list[tuple[int, int]]]:
         """Clip -> the frames in which somebody of a group is seen."""
-        alone = {int(self._clip[root]): [(int(self._first[root]), int(self._last[root]))]}
-        return self._seen.get(root, alone)
+        if root in self._seen:
+            return self._seen[root]
+        return {int(self._clip[root]): [(int(self._first[root]), int(self._last[root]))]}
 
     def _together(self, one: int, other: int) -> bool:
         """Whether somebody of one group shares a frame with somebody of the other."""

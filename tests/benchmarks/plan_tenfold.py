@@ -10,7 +10,6 @@ was, and the ratio; the totals are to lie within 25 %. On two quiet cores it tak
 import argparse
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from multiprocessing import get_context
@@ -23,6 +22,7 @@ from pipeline.commands import open_run
 from pipeline.demo.film import render_film
 from pipeline.demo.line import DEMO_CONFIG
 from pipeline.demo.truth import TRUTH_FILE
+from schemas.command_line import COMMAND
 
 VARIANTS = 10
 BOUND = 0.25
@@ -38,7 +38,7 @@ def rendered(root: Path, seed: int) -> Path:
 
 def curated(films: list[Path], run: Path) -> float:
     """`humo curate`, in a process of its own; the seconds that it took."""
-    command = [sys.executable, "-c", "from schemas.command_line import main; main()", "curate", *map(str, films)]
+    command = [*COMMAND, "curate", *map(str, films)]
     began = time.monotonic()
     done = subprocess.run([*command, "--out", str(run), "--config", str(DEMO_CONFIG)], check=False)
     if done.returncode not in (0, 1):

@@ -10,7 +10,6 @@ import argparse
 import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from multiprocessing import get_context
@@ -33,6 +32,7 @@ from pipeline.store.files import Files
 from pipeline.store.parts import GROUP_ROWS
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit
+from schemas.command_line import COMMAND
 from schemas.tables import TABLES
 
 PER_SOURCE = 20
@@ -140,7 +140,7 @@ def timed(command: list[str]) -> tuple[float, float]:
     """Seconds and peak MiB of a command's process."""
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", "from schemas.command_line import main; main()", *command],
+        [*COMMAND, *command],
         check=False,
         capture_output=True,
         text=True,

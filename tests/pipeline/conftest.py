@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from filelock import FileLock
 
 from pipeline.demo.film import render_film
 from pipeline.demo.line import DEMO_CONFIG
+from schemas.command_line import COMMAND
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Ran:
 
 def humo(*arguments: str | Path) -> Ran:
     """Run the command in a process of its own, as a user does."""
-    line = [sys.executable, "-c", "from schemas.command_line import main; main()", *map(str, arguments)]
+    line = [*COMMAND, *map(str, arguments)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=1800, check=False)
     return Ran(code=done.returncode, text=done.stdout + done.stderr)
 

@@ -10,7 +10,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from schemas.command_line import COMMAND
 from tests.pipeline.conftest import humo
 from tests.pipeline.engine.test_film import rows_of, shards_of
 from tests.pipeline.made_videos import numbered, steady, texture, write_video
@@ -65,11 +65,8 @@ def disturbed(command: list[str], run: Path, victim: str, phase: str) -> bool:
 
     Whether the command was still at work then.
     """
-    code = "from schemas.command_line import main; main()"
     before, commits, parts, hit = work_of(run), commits_of(run), random.randint(1, 10), False
-    driver = subprocess.Popen(
-        [sys.executable, "-c", code, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    driver = subprocess.Popen([*COMMAND, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while driver.poll() is None and not reached(phase, run, before, commits, parts):
             time.sleep(0.02)

@@ -6,7 +6,6 @@ A long form: it starts six Ray nodes. `HUMO_LONG=1 pytest tests/pipeline/engine/
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.stages.clips import ClipsConfig
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
+from schemas.command_line import COMMAND
 from schemas.tables import TABLES, UNHASHED_COLUMNS
 from tests.pipeline.direct_run import curate_directly
 from tests.pipeline.made_videos import numbered, steady, texture, write_video
@@ -75,8 +75,7 @@ def test_a_node_dies_and_another_joins_and_the_result_is_that_of_one_machine(sto
         first = cluster.add_node(num_cpus=3, object_store_memory=80 * 2**20)
         cluster.add_node(num_cpus=3, object_store_memory=80 * 2**20)
         command = ["curate", str(footage), "--out", "s3://runs/nodes", "--address", cluster.address, *SETTINGS]
-        code = "from schemas.command_line import main; main()"
-        driver = subprocess.Popen([sys.executable, "-c", code, *command])
+        driver = subprocess.Popen([*COMMAND, *command])
         deadline = time.monotonic() + 400
         while not storage.find("runs/nodes/pending"):
             assert driver.poll() is None

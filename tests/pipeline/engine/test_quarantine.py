@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from pipeline.engine.watchdog import Watchdog
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
+from schemas.command_line import COMMAND
 from tests.pipeline.conftest import humo
 from tests.pipeline.made_videos import numbered, steady, texture, write_video
 
@@ -90,8 +90,7 @@ def test_each_bad_item_alone_is_quarantined(tmp_path: Path) -> None:
         "engine.memory_mb=1500",
         "engine.attempts=1",
     ]
-    code = "from schemas.command_line import main; main()"
-    line = [sys.executable, "-c", code, "curate", str(footage), "--out", str(tmp_path / "run")]
+    line = [*COMMAND, "curate", str(footage), "--out", str(tmp_path / "run")]
     line += [part for setting in settings for part in ("--set", setting)]
     path = os.pathsep.join((str(patch), str(Path.cwd())))
     done = subprocess.run(line, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=1200)

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from pipeline.demo.line import DEMO_CONFIG
 from pipeline.workflow.run import WorkflowRun
+from schemas.command_line import COMMAND
 from tests.conftest import ROOT
 
 pytestmark = [
@@ -23,8 +23,7 @@ pytestmark = [
 
 
 def start(path: Path, *more: str) -> "subprocess.Popen[bytes]":
-    code = "from schemas.command_line import main; main()"
-    return subprocess.Popen([sys.executable, "-c", code, "run", str(path), *more])
+    return subprocess.Popen([*COMMAND, "run", str(path), *more])
 
 
 def test_the_chain_is_killed_and_resumed_and_ends(film: Path, tmp_path: Path) -> None:
