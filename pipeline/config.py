@@ -21,6 +21,7 @@ from pipeline.stages.quality import QualityConfig
 from pipeline.stages.shots import ShotsConfig
 from pipeline.stages.speech import SpeechConfig
 from pipeline.stages.sync import SyncConfig
+from pipeline.stages.vocals import VocalsConfig
 from schemas.configuration import Configuration
 
 
@@ -79,6 +80,7 @@ class CurateConfig(Configuration):
     identities: IdentitiesConfig = IdentitiesConfig()
     candidates: CandidatesConfig = CandidatesConfig()
     speech: SpeechConfig = SpeechConfig()
+    vocals: VocalsConfig = VocalsConfig()
     sync: SyncConfig = SyncConfig()
     frames: FramesConfig = FramesConfig()
     captions: CaptionsConfig = CaptionsConfig()

@@ -18,7 +18,7 @@ from pipeline.stage import Unmeasurable
 from pipeline.store.files import Files
 from schemas.errors import UserError
 from schemas.manifest import Manifest, Shard, parse_manifest, shards_fingerprint
-from schemas.sample import KEY_PATTERN, SAMPLE_RATE, SAMPLE_SCHEMA, SAMPLES_PER_FRAME, member_suffixes
+from schemas.sample import KEY_PATTERN, SAMPLE_RATE, SAMPLE_SCHEMA, SAMPLES_PER_FRAME, VOCALS, member_suffixes
 
 
 def load_manifest(address: str) -> tuple[Files, Manifest]:
@@ -110,7 +110,7 @@ def _samples(shard: Shard, data: bytes) -> Iterator[tuple[str, int, dict[str, by
 
 def _check(key: str, members: dict[str, bytes], shard: Shard) -> Iterator[str]:
     references = sum(suffix.startswith(".ref") for suffix in members)
-    if list(members) != member_suffixes(shard.tier, references):
+    if list(members) != member_suffixes(shard.tier, references, vocals=VOCALS in members):
         yield f"the members are {sorted(members)}"
         return
     try:
@@ -132,7 +132,9 @@ def _check(key: str, members: dict[str, bytes], shard: Shard) -> Iterator[str]:
     if not members[".txt"].decode().strip():
         yield "the caption is empty"
     if shard.tier == "sync":
-        yield from _check_sound(members[".flac"], frames)
+        for suffix in (".flac", VOCALS):
+            if suffix in members:
+                yield from _check_sound(members[suffix], frames)
 
 
 def _check_sound(data: bytes, frames: int) -> Iterator[str]:

@@ -32,8 +32,12 @@ INDEX_SCHEMA = pa.schema(
 )
 
 
-def member_suffixes(tier: str, references: int) -> list[str]:
+VOCALS = ".vocals.flac"
+"""The voice alone, as the sound is: a member that only some shards have, and that a reader may pass over."""
+
+
+def member_suffixes(tier: str, references: int, *, vocals: bool = False) -> list[str]:
     """The members of every sample of a shard, in their order in the tar."""
-    sound = [".flac"] if tier == "sync" else []
+    sound = [".flac", *([VOCALS] if vocals else [])] if tier == "sync" else []
     pictures = [f".ref{number}.png" for number in range(references)]
     return [".mp4", *sound, ".txt", *pictures, ".faces.json", ".json"]

@@ -270,6 +270,13 @@ _TABLES = [
         ),
     ),
     Table(
+        name="vocals",
+        version=1,
+        row="clip",
+        # share: of the sound's energy, the voice's.
+        columns=_fields(vocals_sha256=pa.string(), share=pa.float32()),
+    ),
+    Table(
         name="sync",
         version=2,
         row="clip",
@@ -383,7 +390,7 @@ _TABLES = [
 
 TABLES: dict[str, Table] = {table.name: table for table in _TABLES}
 
-CLIP_TABLES = ("quality", "duplicates", "faces", "references", "speech", "sync", "captions", "looks")
+CLIP_TABLES = ("quality", "duplicates", "faces", "references", "speech", "vocals", "sync", "captions", "looks")
 """Tables with exactly one row for every clip: what a rule may speak of."""
 
 

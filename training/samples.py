@@ -4,9 +4,12 @@ import io
 import tarfile
 from collections.abc import Sequence
 
-from schemas.sample import member_suffixes
+from schemas.sample import VOCALS, member_suffixes
 from training.dataset import IndexRow
 from training.reading import EndsEarly, read_range
+
+PASSED_OVER = VOCALS.removeprefix(".")
+"""A member that some shards have, and that nothing here reads."""
 
 
 class DamagedSample(Exception):
@@ -37,7 +40,9 @@ def parse_members(content: bytes, row: IndexRow, extensions: Sequence[str] | Non
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             for member in archive:
-                extension = _extension(member, row.key, wanted)
+                extension = _extension(member, row.key, wanted | {PASSED_OVER})
+                if extension == PASSED_OVER:
+                    continue
                 if extension in members:
                     raise DamagedSample(f"the member {member.name} is there twice")
                 file = archive.extractfile(member)

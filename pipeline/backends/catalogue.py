@@ -80,6 +80,14 @@ BACKENDS = (
         path_option="speech.whisper",
     ),
     Backend(
+        stage="vocals",
+        option="vocals.backend",
+        value="demucs",
+        packages=("torch",),
+        environment="vocals",
+        weights=("htdemucs-ft-vocals",),
+    ),
+    Backend(
         stage="sync",
         option="sync.backend",
         value="syncnet",

@@ -1,14 +1,15 @@
 """Are the lips in step with the speech, and if not, by how much is the audio late.
 
 The mouth's openness is compared with the loudness of the bands where vowels are loud: the correlation is averaged over
-the bands, and the offset where it is highest wins. How often chance does as well is counted on surrogates of the audio
-whose spectra are the same and whose phases are random, the same in all bands (Theiler et al. 1992, "Testing for
-nonlinearity in time series"; Prichard and Theiler 1994 for several series). Speech keeps its beat for longer than
-surrogates do, so those are searched over more offsets than the audio itself. Of 200 pairs of strangers 3 are still at
-p <= 0.005 where all voices are synthetic and share one rhythm, where 1 is due.
+the bands, and the offset where it is highest wins. How often chance does as well is counted on surrogates whose spectra
+are the same and whose phases are random, the same in all bands (Theiler et al. 1992, "Testing for nonlinearity in time
+series"; Prichard and Theiler 1994 for several series). Surrogates of the audio and of the mouth alike can tell whether
+the two have to do with each other; neither rests as speech does, so both are asked, and the larger share counts. Speech
+keeps its beat for longer than surrogates do, so those are searched over more offsets than the audio itself.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,7 @@ class SyncMeasure:
     confidence: float | None
     """Correlation at the best offset minus the median over all offsets: 0 (nothing stands out) to about 1.5."""
     p_value: float | None
-    """Share of surrogates of the audio that reach a correlation as high at any offset."""
+    """Share of surrogates, of the audio or of the mouth, that reach a correlation as high at any offset: the larger."""
     cause: str | None
     drift_frames: int | None = None
     """Offset of the last three fifths minus that of the first: 0 where the sound keeps its distance to the lips."""
@@ -75,15 +76,16 @@ def find_offset(mouth_f: NDArray[np.floating], waveform_s: NDArray[np.float32], 
         return SyncMeasure(None, None, None, cause)
     mouth = _without_trend(_filled(mouth_f))
     voice_bf = np.stack([_without_trend(level) for level in _band_levels(waveform_s)])
-    observed = _correlations(mouth, voice_bf[:, None])[0]
+    observed = _correlations(mouth[None], voice_bf[:, None])[0]
     seed = int.from_bytes(hashlib.sha256(seed_key.encode()).digest()[:8])
-    surrogates = _random_phases(voice_bf, SURROGATES, np.random.default_rng(seed))
-    chance = np.maximum(_correlations(mouth, surrogates).max(axis=1), _circular(mouth, surrogates).max(axis=1))
-    reached = int((chance >= observed.max()).sum())
+    rng = np.random.default_rng(seed)
+    voices_bnf, mouths_1nf = _random_phases(voice_bf, SURROGATES, rng), _random_phases(mouth[None], SURROGATES, rng)
+    of_voices = [search(mouth[None], voices_bnf) for search in (_correlations, _circular)]
+    of_mouths = [search(voice_bf, mouths_1nf) for search in (_correlations, _circular)]
     return SyncMeasure(
         offset_frames=int(np.argmax(observed)) - SEARCH_FRAMES,
         confidence=float(observed.max() - np.median(observed)),
-        p_value=(1 + reached) / (1 + SURROGATES),
+        p_value=max(_share_reaching(observed.max(), found) for found in (of_voices, of_mouths)),
         cause=None,
         drift_frames=_drift(mouth, voice_bf),
     )
@@ -100,13 +102,19 @@ def correlation_in_step(mouth_f: NDArray[np.floating], waveform_s: NDArray[np.fl
     if cause:
         return cause
     voice_bf = np.stack([_without_trend(level) for level in _band_levels(waveform_s)])
-    return float(_correlations(_without_trend(_filled(mouth_f)), voice_bf[:, None])[0, SEARCH_FRAMES])
+    return float(_correlations(_without_trend(_filled(mouth_f))[None], voice_bf[:, None])[0, SEARCH_FRAMES])
+
+
+def _share_reaching(best: float, found: Sequence[NDArray[np.float64]]) -> float:
+    """Share of surrogates that reach `best` at an offset of one of these (n, offsets), the measured pair among them."""
+    chance = np.max([each.max(axis=1) for each in found], axis=0)
+    return float(1 + (chance >= best).sum()) / (1 + len(chance))
 
 
 def _drift(mouth_f: Series, voice_bf: Series) -> int:
     frames = round(DRIFT_SHARE * len(mouth_f))
     first, last = (
-        int(np.argmax(_correlations(mouth_f[part], voice_bf[:, None, part])[0]))
+        int(np.argmax(_correlations(mouth_f[None, part], voice_bf[:, None, part])[0]))
         for part in (slice(None, frames), slice(-frames, None))
     )
     return last - first
@@ -163,35 +171,39 @@ def _random_phases(series_bf: Series, count: int, rng: np.random.Generator) -> N
     return np.fft.irfft(spectra[:, None] * turns, n=series_bf.shape[1], axis=2)
 
 
-def _correlations(mouth_f: Series, voices_bnf: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlation of the mouth with each voice at every offset, over the frames both have, averaged over the bands.
+def _correlations(still_bf: Series, moving_bnf: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlation of each moving series with a still one at every offset, over the frames both have: mean of the bands.
+
+    One of the two has a single band, which goes with every band of the other.
 
     Returns:
         Shape (n, offsets), from -SEARCH_FRAMES on.
     """
-    frames = len(mouth_f)
+    frames = still_bf.shape[1]
     offsets = range(-SEARCH_FRAMES, SEARCH_FRAMES + 1)
     first = np.array([max(0, offset) for offset in offsets])
     last = np.array([min(frames, frames + offset) for offset in offsets])
-    # A column an offset: the mouth's overlap, centred, where the voice stands. The voice's mean then does not matter.
-    moved_fo = np.zeros((frames, len(offsets)))
+    # A column an offset: the still series' overlap, centred, where the moving one stands, whose mean then does not
+    # matter.
+    placed_bfo = np.zeros((len(still_bf), frames, len(offsets)))
     for column, offset in enumerate(offsets):
-        mouth = mouth_f[first[column] - offset : last[column] - offset]
-        moved_fo[first[column] : last[column], column] = mouth - mouth.mean()
-    length = np.linalg.norm(moved_fo, axis=0)
-    sums = np.pad(np.cumsum(voices_bnf, axis=2), ((0, 0), (0, 0), (1, 0)))
-    squares = np.pad(np.cumsum(voices_bnf**2, axis=2), ((0, 0), (0, 0), (1, 0)))
+        still = still_bf[:, first[column] - offset : last[column] - offset]
+        placed_bfo[:, first[column] : last[column], column] = still - still.mean(axis=1, keepdims=True)
+    placed_bfo /= np.maximum(np.linalg.norm(placed_bfo, axis=1, keepdims=True), 1e-12)
+    sums = np.pad(np.cumsum(moving_bnf, axis=2), ((0, 0), (0, 0), (1, 0)))
+    squares = np.pad(np.cumsum(moving_bnf**2, axis=2), ((0, 0), (0, 0), (1, 0)))
     mean_part = (sums[..., last] - sums[..., first]) ** 2 / (last - first)
     spread = np.sqrt(np.maximum(squares[..., last] - squares[..., first] - mean_part, 0))
-    return np.asarray((voices_bnf @ moved_fo / np.maximum(length * spread, 1e-12)).mean(axis=0))
+    return np.asarray((moving_bnf @ placed_bfo.mean(axis=0) / np.maximum(spread, 1e-12)).mean(axis=0))
 
 
-def _circular(mouth_f: Series, voices_bnf: NDArray[np.float64]) -> NDArray[np.float64]:
+def _circular(still_bf: Series, moving_bnf: NDArray[np.float64]) -> NDArray[np.float64]:
     """The same with what is shifted out at one end coming in at the other; (n, offsets), up to CHANCE_FRAMES."""
-    frames = len(mouth_f)
-    mouth = mouth_f - mouth_f.mean()
-    norm = np.maximum(np.linalg.norm(voices_bnf, axis=2, keepdims=True) * np.linalg.norm(mouth), 1e-12)
-    spectrum = np.fft.rfft((voices_bnf / norm).mean(axis=0)) * np.conj(np.fft.rfft(mouth))
+    frames = still_bf.shape[1]
+    still, moving = (each - each.mean(axis=-1, keepdims=True) for each in (still_bf, moving_bnf))
+    still /= np.maximum(np.linalg.norm(still, axis=-1, keepdims=True), 1e-12)
+    moving /= np.maximum(np.linalg.norm(moving, axis=-1, keepdims=True), 1e-12)
+    spectrum = np.fft.rfft(moving.mean(axis=0)) * np.conj(np.fft.rfft(still.mean(axis=0)))
     circle = np.fft.irfft(spectrum, n=frames, axis=1)
     reach = min(CHANCE_FRAMES, (frames - 1) // 2)
     return circle[:, np.r_[0 : reach + 1, frames - reach : frames]]

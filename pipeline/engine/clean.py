@@ -13,6 +13,7 @@ MEDIA_COLUMNS = {
     "sources": ("locations", "source_id"),
     "clips": ("clips", "media_sha256"),
     "audio": ("clips", "audio_sha256"),
+    "vocals": ("vocals", "vocals_sha256"),
     "faces": ("faces", "boxes_sha256"),
     "references": ("tracks", "reference_sha256"),
     "thumbnails": ("quality", "thumbnail_sha256"),

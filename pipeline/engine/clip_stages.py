@@ -12,6 +12,7 @@ from pipeline.stages.looks import looks_stage
 from pipeline.stages.quality import QualityStage
 from pipeline.stages.speech import SpeechConfig, SpeechStage
 from pipeline.stages.sync import SyncConfig, SyncStage
+from pipeline.stages.vocals import vocals_stage
 from pipeline.weights.locate import Weights
 
 FRAME_STAGES: dict[str, Callable[[CurateConfig], FrameStage]] = {
@@ -21,6 +22,7 @@ FRAME_STAGES: dict[str, Callable[[CurateConfig], FrameStage]] = {
 }
 CLIP_STAGES: dict[str, Callable[[CurateConfig], ClipStage]] = {
     "speech": lambda config: SpeechStage(_speech(config)),
+    "vocals": lambda config: vocals_stage(config.vocals, Weights(config.weights.own), device=config.engine.device),
     "sync": lambda config: SyncStage(_sync(config)),
     "captions": lambda config: captions_stage(
         config.captions, Weights(config.weights.own), device=config.engine.device

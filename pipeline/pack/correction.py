@@ -5,6 +5,7 @@ import io
 import numpy as np
 import soundfile
 
+from pipeline.backends.flac import flac_of
 from pipeline.pack.config import SyncCorrection
 from pipeline.stage import Row
 from schemas.sample import SAMPLES_PER_FRAME
@@ -28,13 +29,11 @@ def moved(flac: bytes, frames: int) -> bytes:
 
     What would lie beyond the clip is not at hand; silence stands in its place, and the sample's record says how much.
     """
-    samples, rate = soundfile.read(io.BytesIO(flac), dtype="int16", always_2d=False)
+    samples, _rate = soundfile.read(io.BytesIO(flac), dtype="int16", always_2d=False)
     shift = min(max(frames * SAMPLES_PER_FRAME, -len(samples)), len(samples))
     result = np.zeros_like(samples)
     if shift >= 0:
         result[: len(samples) - shift] = samples[shift:]
     else:
         result[-shift:] = samples[:shift]
-    buffer = io.BytesIO()
-    soundfile.write(buffer, result, rate, format="FLAC", subtype="PCM_16")
-    return buffer.getvalue()
+    return flac_of(result)

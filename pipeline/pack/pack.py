@@ -34,11 +34,13 @@ class PackTask:
 
 def pack_tasks(relations: Relations, config: PackConfig) -> Iterator[PackTask]:
     """The runs of every group of kept clips, in order."""
-    query = """SELECT d.split, d.tier, len(CASE d.tier WHEN 'sync' THEN r.speaker_chosen ELSE r.chosen END), d.id
-               FROM decisions d JOIN "references" r USING (id) WHERE d.outcome = 'keep' ORDER BY 1, 2, 3, 4"""
+    query = """SELECT d.split, d.tier, len(CASE d.tier WHEN 'sync' THEN r.speaker_chosen ELSE r.chosen END),
+                      d.tier = 'sync' AND v.vocals_sha256 IS NOT NULL, d.id
+               FROM decisions d JOIN "references" r USING (id) LEFT JOIN vocals v USING (id)
+               WHERE d.outcome = 'keep' ORDER BY 1, 2, 3, 4, 5"""
     groups: dict[Group, list[str]] = defaultdict(list)
-    for split, tier, references, key in relations.connection.execute(query).fetchall():
-        groups[Group(split=split, tier=tier, references=references)].append(key)
+    for split, tier, references, vocals, key in relations.connection.execute(query).fetchall():
+        groups[Group(split=split, tier=tier, references=references, vocals=vocals)].append(key)
     for group, keys in groups.items():
         for run in runs(keys, config):
             yield PackTask(group=group, keys=run)

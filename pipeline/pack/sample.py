@@ -16,12 +16,13 @@ from pipeline.store.files import Files
 from pipeline.store.media import get_media, media_path
 from pipeline.store.relations import Relations
 from pipeline.verdicts.standing import create_standing
-from schemas.sample import SAMPLE_SCHEMA, member_suffixes
+from schemas.errors import UserError
+from schemas.sample import SAMPLE_SCHEMA, VOCALS, member_suffixes
 from schemas.tables import CLIP_TABLES, ROW
 
 MEASURED = tuple(table for table in CLIP_TABLES if table not in ("references", "duplicates"))
 _OWN = {field.name for field in ROW}
-_LEFT_OUT = {"signature", "thumbnail_sha256", "boxes_sha256", "embedding", "caption_embedding"}
+_LEFT_OUT = {"signature", "thumbnail_sha256", "boxes_sha256", "vocals_sha256", "embedding", "caption_embedding"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class KeptRows:
     """The committed rows of some kept clips, read once for all of them."""
 
     def __init__(self, relations: Relations, keys: list[str]) -> None:
+        self._root = relations.files.root
         self._connection = relations.connection
         self._connection.register("kept", pa.table({"id": pa.array(keys, pa.string())}))
         # Ids of whatever belongs to a clip begin with the clip's; "`" comes after every letter of an id.
@@ -91,8 +93,11 @@ class KeptRows:
         return {"accepted": said["accepted"], "bad_sync": said["bad_sync"], "caption": said["caption"] is not None}
 
     def row(self, table: str, key: str) -> Row:
-        """The row of a clip in a clip-level table."""
-        return self._rows[table][key]
+        """The row of a clip in a clip-level table. Raises UserError where a version without that table measured it."""
+        found = self._rows[table].get(key)
+        if found is None:
+            raise UserError(f"{key} has no row in {table}: give 'humo curate --out {self._root}' first, which makes it")
+        return found
 
     def references(self, key: str, tier: str) -> list[Row]:
         """The chosen candidates, best first; the speaker's in the sync tier."""
@@ -124,9 +129,10 @@ def build_sample(files: Files, kept: KeptRows, key: str, tier: str, correction: 
     clip = kept.row("clips", key)
     contents = _contents(files, kept, key, tier, correction)
     read = {suffix: files.read(said) if isinstance(said, str) else said for suffix, said in contents.items()}
+    suffixes = member_suffixes(tier, len(kept.references(key, tier)), vocals=VOCALS in contents)
     return Sample(
         key=key,
-        members=[(f"{key}{suffix}", read[suffix]) for suffix in member_suffixes(tier, len(kept.references(key, tier)))],
+        members=[(f"{key}{suffix}", read[suffix]) for suffix in suffixes],
         frames=clip["frames"],
         height=clip["height"],
         width=clip["width"],
@@ -155,8 +161,10 @@ def _contents(files: Files, kept: KeptRows, key: str, tier: str, correction: Syn
         ".json": _json(_record(kept, clip, tier, references, identities, late)),
     }
     if tier == "sync":
-        heard = media_path("audio", clip["audio_sha256"])
-        contents[".flac"] = moved(files.read(heard), late) if late else heard
+        sounds = {".flac": media_path("audio", clip["audio_sha256"])}
+        if (vocals := kept.row("vocals", key)["vocals_sha256"]) is not None:
+            sounds[VOCALS] = media_path("vocals", vocals)
+        contents |= {suffix: moved(files.read(path), late) if late else path for suffix, path in sounds.items()}
     for number, reference in enumerate(references):
         contents[f".ref{number}.png"] = reference["file"]
     return contents

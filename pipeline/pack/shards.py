@@ -21,6 +21,8 @@ class Group:
     split: str
     tier: str
     references: int
+    vocals: bool
+    """Whether the voice alone stands beside the sound."""
 
 
 def runs(keys: Iterable[str], config: PackConfig) -> Iterator[list[str]]:

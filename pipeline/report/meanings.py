@@ -28,6 +28,7 @@ MEANINGS = {
     "speech.no_speech": "How likely nobody speaks where the recogniser wrote words down; 1 is certain.",
     "speech.compression": "How much the words repeat themselves; above 2.4 the recogniser went round in circles.",
     "speech.repeats": "How often in a row the same words come in the text; many times, and they were not said.",
+    "vocals.share": "How much of the sound's energy is voice, after separation: 1 is nothing but voice.",
     "sync.offset_frames": "By how many frames (of 40 ms) the sound comes after the lips; negative: before them.",
     "sync.p_value": "How often lips and sound that have nothing to do with each other fit so well by accident.",
     "sync.confidence": "How much better the best shift of the sound fits the lips than the others do.",

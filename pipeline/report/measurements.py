@@ -123,7 +123,7 @@ def _histogram(
     every_mark = [x for _, _, found in marks for t in found for x in _sides(t.value, t.absolute)]
     low, high = min([low, *every_mark]), max([high, *every_mark])
     if low == high:
-        low, high = low - 0.5, high + 0.5
+        low, high = min(low, 0.0), max(high, 0.0) or 1.0
     counts: dict[int, tuple[int, int]] = {}
     for place, every, kept in query(
         f"""SELECT least(greatest(floor((value - $low) / ($high - $low) * {BINS}), 0), {BINS - 1})::INTEGER AS place,

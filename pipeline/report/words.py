@@ -120,6 +120,11 @@ TOPICS = (
         ),
     ),
     Topic(
+        table="vocals",
+        title="Voice alone",
+        measures=(Measure(column="share", label="Share of the sound's energy", say=_percent, optional=True),),
+    ),
+    Topic(
         table="sync",
         title="Lips and sound",
         measures=(

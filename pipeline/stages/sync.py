@@ -12,7 +12,7 @@ from pipeline.stage import Clip, ClipInputs, Inapplicable, Measured, Row
 from schemas.configuration import Configuration
 from schemas.errors import UserError
 
-VERSION = 2
+VERSION = 3
 
 FRAME_US = 40_000
 

@@ -12,6 +12,7 @@ SUFFIX = {
     "sources": "",
     "clips": ".mp4",
     "audio": ".flac",
+    "vocals": ".flac",
     "faces": ".json",
     "references": ".png",
     "thumbnails": ".jpg",

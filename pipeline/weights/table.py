@@ -13,6 +13,7 @@ DECLARED_IN = (
     "pipeline.backends.transnet_cuts",
     "pipeline.backends.insightface_pack",
     "pipeline.backends.whisper_weights",
+    "pipeline.backends.demucs_vocals",
     "pipeline.backends.syncnet_weights",
 )
 """Modules with a tuple `WEIGHTS`. Importing one of them imports no model library."""

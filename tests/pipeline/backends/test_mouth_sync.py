@@ -35,7 +35,7 @@ def _cut(mouth: NDArray[np.float64], wave: NDArray[np.float32], late: int) -> Sy
     return find_offset(mouth[first : first + FRAMES], wave[start : start + FRAMES * 640], seed_key="clip")
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(st.integers(0, 40), st.integers(-13, 13))
 def test_the_offset_follows_the_audio(seed: int, late: int) -> None:
     measure = _cut(*_spoken(seed), late)
@@ -47,12 +47,12 @@ def test_another_voice_is_rarely_significant() -> None:
     spoken = [_spoken(seed) for seed in range(16)]
     values = []
     for mine, (mouth, _) in enumerate(spoken):
-        for step in (1, 3, 5, 7):
+        for step in (3, 5):
             _, other = spoken[(mine + step) % len(spoken)]
             measure = find_offset(mouth[:FRAMES], other[: FRAMES * 640], seed_key=f"{mine} {step}")
             values.append(measure.p_value or 0)
-    assert len(values) == 64
-    assert np.mean(np.array(values) <= 0.005) <= 2 / 64
+    assert len(values) == 32
+    assert np.mean(np.array(values) <= 0.005) <= 1 / 32
     assert np.mean(np.array(values) <= 0.05) <= 0.2
 
 
