@@ -3,6 +3,7 @@
     sources -shots-> clips -+- quality --> duplicates -+
                             +- faces ----> identities -+-> candidates -> references -> decisions -> shards
                             +- speech ---> sync -------+
+                            +- vocals
                             +- frames -> captions -> looks
 
 Item stages depend on one source or one clip, and run in passes: the stages of a pass share a process, and those that
@@ -25,6 +26,7 @@ from pipeline.stages import (
     shots,
     speech,
     sync,
+    vocals,
 )
 
 VIDEO = ("av", "opencv-python-headless")
@@ -71,6 +73,14 @@ STAGES = (
         packages=("silero-vad", "onnxruntime", "scipy"),
     ),
     Stage(
+        name="vocals",
+        per="clip",
+        tables=("vocals",),
+        needs=("clips",),
+        version=vocals.VERSION,
+        packages=("scipy",),
+    ),
+    Stage(
         name="sync",
         per="clip",
         tables=("sync", "sync_tracks"),
@@ -112,7 +122,18 @@ STAGES = (
         name="decide",
         per="set",
         tables=("decisions",),
-        needs=("quality", "faces", "speech", "sync", "captions", "looks", "duplicates", "identities", "references"),
+        needs=(
+            "quality",
+            "faces",
+            "speech",
+            "vocals",
+            "sync",
+            "captions",
+            "looks",
+            "duplicates",
+            "identities",
+            "references",
+        ),
         version=2,
     ),
     Stage(name="pack", per="set", tables=("index",), needs=("references", "decide"), version=2),
@@ -123,7 +144,7 @@ STAGE = {stage.name: stage for stage in STAGES}
 CUT = ("shots", "clips")
 """The pass over sources. It decodes a source twice: to find its shots, and to cut them."""
 
-MEASURE = ("quality", "frames", "faces", "speech", "sync", "captions", "looks")
+MEASURE = ("quality", "frames", "faces", "speech", "vocals", "sync", "captions", "looks")
 """The stages over clips, in the order in which they need each other. Those that run together decode a clip once."""
 
 SETS = ("duplicates", "identities", "candidates")

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +18,26 @@ _ANY_RATE = Fraction(25)
 
 class CutProposer:
     """The content detector (absolute change in hue, saturation and brightness) joined with the adaptive detector
-    (change relative to its neighbours). Minimum scene lengths and their own flash filter are off."""
+    (change relative to its neighbours). Minimum scene lengths and their own flash filter are off.
+
+    The adaptive detector is a content detector that looks at the changes around too: each is measured once, for both.
+    """
 
     def __init__(self, *, content_threshold: float, adaptive_ratio: float) -> None:
         from scenedetect.common import FrameTimecode
-        from scenedetect.detectors import AdaptiveDetector, ContentDetector
+        from scenedetect.detectors import AdaptiveDetector
+
+        class BothDetectors(AdaptiveDetector):  # type: ignore[misc]
+            """The adaptive detector, and what the content detector within it finds."""
+
+            def process_frame(self, timecode: Any, frame_img: NDArray[np.uint8]) -> list[Any]:
+                adaptive = super().process_frame(timecode, frame_img)
+                return [*adaptive, timecode] if self._frame_score >= content_threshold else adaptive
 
         self._timecode = FrameTimecode
-        self._content = ContentDetector(threshold=content_threshold, min_scene_len=0)
-        self._adaptive = AdaptiveDetector(adaptive_threshold=adaptive_ratio, min_scene_len=0, window_width=LONGEST_LAG)
+        self._detector = BothDetectors(adaptive_threshold=adaptive_ratio, min_scene_len=0, window_width=LONGEST_LAG)
 
     def add(self, index: int, picture_bgr: NDArray[np.uint8]) -> set[int]:
         """Take picture `index`, BGR uint8 (H, W, 3). Returns numbers of pictures that may begin a shot."""
-        timecode = self._timecode(index, fps=_ANY_RATE)
-        proposed = [
-            *self._content.process_frame(timecode, picture_bgr),
-            *self._adaptive.process_frame(timecode, picture_bgr),
-        ]
+        proposed = self._detector.process_frame(self._timecode(index, fps=_ANY_RATE), picture_bgr)
         return {int(cut.frame_num) for cut in proposed}

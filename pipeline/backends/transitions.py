@@ -210,8 +210,8 @@ class TransitionFinder:
         for length in lengths:
             if length > end:
                 break
-            line = _line(steps, end - length, end)
-            if line is None or line.residual >= self._sensitivity.line_residual:
+            line = _line(steps, end - length, end, self._sensitivity.line_residual)
+            if line is None:
                 continue
             kind = line.kind(self._sensitivity.likeness)
             if kind and (best is None or line.residual < best[0]):
@@ -301,8 +301,11 @@ class _Line:
         return "dissolve" if told and self.likeness < likeness else None
 
 
-def _line(steps: deque[_Seen], start: int, end: int) -> _Line | None:
-    """How well the pictures between two steps lie on the line between them; None where they do not advance on it."""
+def _line(steps: deque[_Seen], start: int, end: int, greatest: float) -> _Line | None:
+    """How well the pictures between two steps lie on the line between them.
+
+    None where they do not advance on it, or where the residual of one is `greatest` or more.
+    """
     old, new = steps[start].luma, steps[end].luma
     heading = new - old
     # Cells on the edge of a black bar are half bar: they would keep a white picture from being blank.
@@ -325,6 +328,9 @@ def _line(steps: deque[_Seen], start: int, end: int) -> _Line | None:
         at = share
         off = np.sort(np.abs((way - share * heading)[lit]))[: round(STILL_SHARE * cells)]
         residual = max(residual, float(np.sqrt(float(off @ off) / length)))
+        # Most pictures show no dissolve, and most of these are told here, by the first of the three.
+        if residual >= greatest:
+            return None
     if 1 - at < 0.1:
         return None
     ends: list[_End] = []

@@ -8,17 +8,16 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Literal
 
 import av
 import numpy as np
-import soundfile
 from pydantic import Field, StringConstraints, model_validator
 
 from pipeline.backends import pyav_decode
 from pipeline.backends.black_bars import Box, Depths, depths_of_frame, picture_within
+from pipeline.backends.flac import flac_of
 from pipeline.backends.picture_damage import BLOCK, blocking, combing
 from pipeline.backends.pyav_decode import (
     Geometry,
@@ -31,7 +30,7 @@ from pipeline.backends.pyav_decode import (
     picture_stream,
 )
 from pipeline.backends.pyav_encode import FPS, ClipWriter, Crop, FrameShaper, fit
-from pipeline.backends.pyav_sound import SAMPLE_RATE, SAMPLES_PER_FRAME, Samples, SoundReader, sound_stream
+from pipeline.backends.pyav_sound import SAMPLE_RATE, SAMPLES_PER_FRAME, SoundReader, sound_stream
 from pipeline.stage import Inapplicable, Measured, Media, Row, Source, Unmeasurable
 from schemas.configuration import Configuration
 
@@ -262,14 +261,8 @@ def _heard(sound: SoundReader, window: Window) -> _Heard:
     if not sound.has_sound:
         return _Heard(flac=None, missing=None, cause=sound.losses.cause() or "the track holds no sound")
     start, count = round(window.start_us * SAMPLE_RATE / 1e6), window.frames * SAMPLES_PER_FRAME
-    flac = _flac(sound.read(start, count))
+    flac = flac_of(sound.read(start, count))
     return _Heard(flac=flac, missing=sound.absent(start, count) / count, cause=sound.losses.cause())
-
-
-def _flac(samples: Samples) -> bytes:
-    buffer = BytesIO()
-    soundfile.write(buffer, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return buffer.getvalue()
 
 
 def _measured(source_id: str, encoded: _Encoded, heard: _Heard) -> Measured:

@@ -1,7 +1,6 @@
 """Identities: tracks of one person joined across shots and sources."""
 
 import hashlib
-from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,7 @@ from pipeline.decide.components import connected
 from pipeline.stage import Row, SetRows
 from schemas.configuration import Configuration
 
-VERSION = 4
+VERSION = 5
 BACKEND = f"centroid linkage, {vector_index.BACKEND}/{VERSION}"
 
 
@@ -33,10 +32,12 @@ class IdentitiesConfig(Configuration):
     neighbours: int = Field(default=32, ge=2, description="Most similar tracks that each track is compared with")
     index: Literal["exact", "ivf"] = Field(
         default="exact",
-        description="exact: every track is compared with every other, which takes hours from some 200,000 tracks on; "
+        description="exact: every track is compared with every other, which takes hours from some 500,000 tracks on; "
         "ivf: by an index, which finds nearly all of the most similar ones",
     )
-    probes: int = Field(default=24, ge=1, description="With ivf: of sqrt(tracks) partitions, how many are looked at")
+    probes: int = Field(
+        default=24, ge=1, description="With ivf: how many partitions are looked at, of 256 tracks each or more"
+    )
 
     def threshold(self, descriptor: str) -> float:
         """Least similarity with a descriptor, by its name in `faces.descriptor`."""
@@ -46,6 +47,8 @@ class IdentitiesConfig(Configuration):
 _COLUMNS = ["id", "clip_id", "track", "first_frame", "last_frame"]
 BLOCK = 4096
 """Tracks compared at once."""
+ROUNDED = 1e-4
+"""More than similarities differ by that were summed in another order."""
 
 Places = NDArray[np.int64]
 
@@ -65,7 +68,8 @@ def cluster(
     people. An identity is named `p_` and the first 12 hex digits of the SHA-256 of its smallest track id, so that the
     result depends on nothing but the set of tracks.
 
-    In memory are some hundred bytes of each track, and 24 of each pair that is alike; the descriptors are on disk.
+    In memory are some hundred bytes of each track, and up to 60 of each pair that is alike; the descriptors are on
+    disk.
 
     Args:
         tracks: the table `tracks` in pieces, in any order. A track without a descriptor is a person of its own.
@@ -96,10 +100,10 @@ def cluster(
     known = pa.concat_tables(pieces).combine_chunks()
     least = config.threshold(descriptor)
     earlier, anew = _touched(known, index.vectors(), before, least)
-    if config.index == "ivf" and anew.any():
-        index.partition(config.probes)
     # Ids as numbers in the same order.
-    order = np.asarray(pc.sort_indices(known["id"]))
+    order = np.asarray(pc.sort_indices(known["id"])).astype(np.int64)
+    if config.index == "ivf" and anew.any():
+        index.partition(config.probes, order)
     rank = np.empty(len(known), np.int64)
     rank[order] = np.arange(len(known))
     one, other = _pairs(index, rank, order, np.flatnonzero(anew), least, config.neighbours)
@@ -148,7 +152,7 @@ def _touched(
         block = vectors_nd[new[first : first + BLOCK]]
         for start in range(0, len(known), BLOCK):
             # Rounded similarities decide later; who is almost similar enough may be touched for nothing.
-            near = (vectors_nd[start : start + BLOCK] @ block.T).max(axis=1) >= least - 1e-4
+            near = (vectors_nd[start : start + BLOCK] @ block.T).max(axis=1) >= least - ROUNDED
             old = start + np.flatnonzero(near & same[start : start + BLOCK])
             touched[codes[earlier[old]]] = True
     anew = ~same
@@ -170,22 +174,23 @@ def _pairs(
 
     `rank`: of each track's id among all; `order`: the track of each rank.
     """
-    found = array("q")
-    for place, near in zip(places, index.neighbours(places.tolist(), limit=neighbours), strict=True):
-        own = int(rank[place])
-        for neighbour, similarity in near:
-            if neighbour != place and similarity >= least:
-                theirs = int(rank[neighbour])
-                found.append(min(own, theirs) * len(rank) + max(own, theirs))
-    first, second = np.divmod(np.unique(np.asarray(found, np.int64)), len(rank))
+    found: list[Places] = []
+    for near in index.neighbours(places, limit=neighbours, least=least - ROUNDED):
+        one, other = np.broadcast_to(rank[near.places, None], near.positions.shape), rank[near.positions]
+        there = (near.positions >= 0) & (one != other)
+        found.append((np.minimum(one, other) * len(rank) + np.maximum(one, other))[there])
+    pairs = np.concatenate([*found, np.zeros(0, np.int64)])
+    found.clear()
+    pairs.sort()
+    first, second = np.divmod(pairs[np.flatnonzero(np.diff(pairs, prepend=-1))], len(rank))
     one, other = order[first], order[second]
     # Measured again from the two vectors alone: the same number whichever of them was searched for.
     vectors_nd = index.vectors()
-    similar = np.empty(len(one))
+    similar = np.empty(len(one), np.float32)
     for start in range(0, len(one), BLOCK):
         few = slice(start, start + BLOCK)
-        similar[few] = (vectors_nd[one[few]].astype(np.float64) * vectors_nd[other[few]]).sum(axis=1)
-    by_similarity = np.lexsort((second, first, -similar))
+        similar[few] = np.vecdot(vectors_nd[one[few]], vectors_nd[other[few]])
+    by_similarity = np.lexsort((second, first, -similar))[: np.count_nonzero(similar >= least)]
     return one[by_similarity], other[by_similarity]
 
 
