@@ -12,7 +12,7 @@ from rich.table import Table
 from pipeline.backends.catalogue import BACKENDS, Backend
 from pipeline.console import console
 from pipeline.engine.preflight import has_gpu
-from pipeline.environments import ENVIRONMENTS, how_to_install, missing
+from pipeline.environments import ENVIRONMENTS, bring, how_to_install, missing
 from pipeline.weights.locate import CACHE, cache_folder, state_of
 from pipeline.weights.table import weights
 from pipeline.weights.weight import Weight
@@ -39,9 +39,9 @@ def examine() -> list[Finding]:
     """Look at packages, processors, memory, the accelerator and the backends."""
     import torch
 
-    findings = [_package(name, "pip install humo") for name in CORE]
+    findings = [_package(name, "pip install -e .") for name in CORE]
     ready = all(finding.state != MISSING for finding in findings)
-    findings += [_package(name, "pip install 'humo[demo]', for the demo film only") for name in DEMO]
+    findings += [_package(name, f"{bring('demo')}, for the demo film only") for name in DEMO]
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     free = shutil.disk_usage(".").free / 2**30

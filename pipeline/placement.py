@@ -6,7 +6,8 @@ whose backend runs on the GPU get actors of their own, so many and with such sha
     GPUs          1          8                 64
     shots         1 x 0.05   2 x 0.25          16 x 0.25
     faces         1 x 0.15   4 x 0.25          32 x 0.25
-    speech        1 x 0.2    4 x 0.25          32 x 0.25
+    speech        1 x 0.15   4 x 0.25          32 x 0.25
+    vocals        1 x 0.05   2 x 0.25          16 x 0.25
     sync          1 x 0.05   2 x 0.25          16 x 0.25
     captions      1 x 0.45   4 x 1             32 x 1
     looks         1 x 0.1    2 x 0.25          16 x 0.25
@@ -47,9 +48,16 @@ class Pass:
     environment: str | None
 
 
-ONE_GPU = {"shots": 0.05, "faces": 0.15, "speech": 0.2, "sync": 0.05, "captions": 0.45, "looks": 0.1}
+ONE_GPU = {"shots": 0.05, "faces": 0.15, "speech": 0.15, "vocals": 0.05, "sync": 0.05, "captions": 0.45, "looks": 0.1}
 """Stage -> its share, where one GPU serves all."""
-EIGHT_GPUS = {"shots": (2, 0.25), "faces": (4, 0.25), "speech": (4, 0.25), "sync": (2, 0.25), "looks": (2, 0.25)}
+EIGHT_GPUS = {
+    "shots": (2, 0.25),
+    "faces": (4, 0.25),
+    "speech": (4, 0.25),
+    "vocals": (2, 0.25),
+    "sync": (2, 0.25),
+    "looks": (2, 0.25),
+}
 """Stage -> actors and their share, of eight; captions take the rest, a whole GPU each."""
 CAPTIONS_OF_EIGHT = 4
 

@@ -5,11 +5,13 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import ceil
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -54,6 +56,7 @@ def running_ray(config: CurateConfig, address: str | None) -> Iterator[None]:
     context.target_max_block_size = 1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    built: Path | None = None
     if address:
         _check_reachable(address)
         try:
@@ -67,11 +70,16 @@ def running_ray(config: CurateConfig, address: str | None) -> Iterator[None]:
         options |= {"num_cpus": ceil(cores), "object_store_memory": OBJECT_STORE_BYTES}
         # Inherited, not as a runtime environment: for that Ray would start all its workers a second time.
         with _without_remarks(), _inherited(ONE_THREAD):
-            ray.init(address="local", include_dashboard=False, **options)
+            started = ray.init(address="local", include_dashboard=False, **options)
+        # Typed as what a client's connection has in common with ours.
+        built = Path(started.address_info["session_dir"]) / "runtime_resources"  # type: ignore[attr-defined]
     try:
         yield
     finally:
         ray.shutdown()
+        if built is not None:
+            # Environments that Ray built: gigabytes each, which it leaves behind and no later Ray looks for.
+            shutil.rmtree(built, ignore_errors=True)
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
+from pipeline.backends.syncnet import SyncNet
 from pipeline.demo.line import DEMO_CONFIG
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
@@ -20,6 +22,7 @@ from pipeline.store.snapshots import latest
 from schemas.configuration import merged
 from schemas.tables import TABLES
 from tests.pipeline import tiny_models
+from tests.pipeline.backends.tiny_whisper import make_whisper
 from tests.pipeline.chat_loopback import MODEL, loopback
 from tests.pipeline.conftest import humo
 
@@ -31,12 +34,18 @@ if not os.environ.get("HUMO_GPU_PROFILE"):
 def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Name of a weight -> its tiny stand-in."""
     folder = tmp_path_factory.mktemp("weights")
+    (folder / "syncnet").mkdir()
+    torch.manual_seed(0)
+    torch.save(SyncNet().state_dict(), folder / "syncnet" / "syncnet_v2.model")
     made = {
+        "syncnet-v2": folder / "syncnet",
+        "faster-whisper-large-v3": make_whisper(folder),
         "qwen2.5-vl-7b": tiny_models.qwen(folder / "qwen", "2.5"),
         "transnetv2": tiny_models.transnet(folder / "transnet"),
         "open-clip-vit-l-14": tiny_models.open_clip(folder / "clip"),
         "laion-aesthetic": tiny_models.aesthetic_head(folder / "head"),
         "insightface-buffalo-l": tiny_models.insightface_pack(folder / "faces"),
+        "htdemucs-ft-vocals": tiny_models.demucs(folder / "vocals"),
     }
     return {name: str(path) for name, path in made.items()}
 
@@ -46,8 +55,7 @@ def options(own: dict[str, str], **over: Any) -> dict[str, Any]:
         "weights": {"own": own},
         "frames": {"count": 3, "longest_side": 112},
         "captions": {"tokens": 16, "attempts": 1},
-        "speech": {"words": "none"},
-        "sync": {"backend": "mouth"},
+        "vocals": {"backend": "demucs"},
         # Random weights find nothing pleasing, and no cut that is one.
         "shots": {"transnetv2_threshold": 0.99},
         "decide": {"subject": ["faces.subjects between 1 and 3", "captions.contradictions = 0"], "sync": []},
@@ -72,13 +80,28 @@ def test_the_whole_line_runs_with_each_captioner_and_other_captions_need_no_deco
     relations = Relations(Files(str(run)), latest(Files(str(run))))
     clips = relations.connection.execute("SELECT count(*) FROM clips WHERE status = 'ok'").fetchall()[0][0]
     assert clips > 2
-    for table in ("quality", "frames", "faces", "captions", "looks", "speech", "references", "decisions"):
+    for table in (
+        "quality",
+        "frames",
+        "faces",
+        "captions",
+        "looks",
+        "speech",
+        "sync",
+        "vocals",
+        "references",
+        "decisions",
+    ):
         rows = relations.arrow(table)
         assert rows.schema == TABLES[table].schema
         assert rows.num_rows == clips, table
     query = """SELECT count(*) FROM captions JOIN looks USING (id)
                WHERE text LIKE 'A % wall fills%' AND caption_similarity IS NOT NULL AND aesthetic IS NOT NULL"""
     assert relations.connection.execute(query).fetchall() == [(clips,)]
+    query = """SELECT count(*) FILTER (sync.backend LIKE 'syncnet%'), count(*) FILTER (speech.log_probability < 0)
+               FROM sync JOIN speech USING (id) WHERE speech.ratio > 0.5 AND sync.status = 'ok'"""
+    by_syncnet, by_whisper = relations.connection.execute(query).fetchall()[0]
+    assert by_syncnet == by_whisper > 0
     agreed = 'SELECT count(*) FROM "references" WHERE (count > 0) = (caption_similarity IS NOT NULL)'
     assert relations.connection.execute(agreed).fetchall() == [(clips,)]
     kept = relations.connection.execute("SELECT count(*) FROM decisions WHERE outcome = 'keep'").fetchall()[0][0]

@@ -14,7 +14,7 @@ from schemas.errors import UserError
 from tests.pipeline import tiny_models
 from tests.pipeline.stages.test_captions import CLIP, Inputs, frames_row
 
-pytest.importorskip("open_clip", reason="open_clip is not installed: pip install 'humo[looks]'", exc_type=ImportError)
+pytest.importorskip("open_clip", reason="open_clip is not installed: pip install -e '.[looks]'", exc_type=ImportError)
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def _aligner(folder: Path) -> Path:
 @pytest.mark.skipif(
     PYTHON is None,
     reason="whisperx 3.8.6 pins torch 2.8 and huggingface-hub < 1, which this environment cannot have: name the Python "
-    "of one that has whisperx, silero-vad and pydantic in HUMO_WHISPERX_PYTHON",
+    "of one made by `pip install whisperx==3.8.6` (8 GB, most of it CUDA) in HUMO_WHISPERX_PYTHON",
 )
 def test_whisperx_runs_in_its_own_environment(tmp_path: Path) -> None:
     assert PYTHON is not None
