@@ -71,13 +71,17 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("rate", "channels", "suffix"), [(16000, 1, "wav"), (44100, 2, "flac"), (8000, 1, "wav")])
+@pytest.mark.parametrize(
+    ("rate", "channels", "suffix"),
+    [(16000, 1, "wav"), (44100, 2, "flac"), (8000, 1, "wav"), (44100, 1, "mp3"), (48000, 2, "ogg")],
+)
 def test_audio_comes_as_16_khz_mono(rate: int, channels: int, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, numpy.stack([tone(1.5, rate)] * channels, axis=1), rate)
     waveform = read_audio(path)
     assert waveform.dtype == numpy.float32
-    assert len(waveform) == pytest.approx(24000, abs=50)
+    # MP3 pads to whole frames.
+    assert len(waveform) == pytest.approx(24000, abs=900 if suffix == "mp3" else 50)
     spectrum = numpy.abs(numpy.fft.rfft(waveform))
     assert spectrum.argmax() * 16000 / len(waveform) == pytest.approx(440, abs=2)
     assert numpy.abs(waveform[2000:-2000]).max() == pytest.approx(0.4, abs=0.03)
@@ -100,6 +104,15 @@ def test_unreadable_audio_is_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "empty.wav", numpy.zeros(0), 16000)
     with pytest.raises(UserError, match="no sound"):
         read_audio(tmp_path / "empty.wav")
+
+
+def test_a_file_that_names_another_is_not_followed(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(1, 16000), 16000)
+    (tmp_path / "list.wav").write_text("ffconcat version 1.0\nfile a.wav\n")
+    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXTINF:1,\na.wav\n#EXT-X-ENDLIST\n")
+    for name in ("list.wav", "list.m3u8"):
+        with pytest.raises(UserError, match="no readable audio"):
+            read_audio(tmp_path / name)
 
 
 def test_images_come_upright_and_opaque(tmp_path: Path) -> None:

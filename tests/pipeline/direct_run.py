@@ -1,7 +1,8 @@
 """The passes called one after another in this process, without Ray: the same stages, commits and sets."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +16,8 @@ from pipeline.engine.jobs import Job
 from pipeline.engine.measure import MeasurePass
 from pipeline.engine.unit import Unit
 from pipeline.store.files import Files
+from schemas import command_line
+from tests.pipeline.conftest import Ran
 
 
 def direct_passes(root: str, config: CurateConfig, jobs: Iterable[Job]) -> Iterator[Unit]:
@@ -33,10 +36,25 @@ def no_ray(_config: CurateConfig, _address: str | None) -> Iterator[None]:
     yield
 
 
-def curate_directly(run: Path | str, inputs: Sequence[Path | str], config: CurateConfig) -> Outcome:
-    """`humo curate` in this process."""
+@contextmanager
+def without_ray() -> Iterator[None]:
+    """What curates inside does so in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ray_run, "run_passes", direct_passes)
         patch.setattr(ray_run, "running_ray", no_ray)
+        yield
+
+
+def curate_directly(run: Path | str, inputs: Sequence[Path | str], config: CurateConfig) -> Outcome:
+    """`humo curate` in this process, without its command line."""
+    with without_ray():
         names = [str(path) for path in inputs]
         return curate(Files(str(run)), names, config, address=None, limit=None, progress=lambda *_: None)
+
+
+def humo_directly(*arguments: str | Path) -> Ran:
+    """Any command in this process: for tests of what it does, and not of processes."""
+    told = StringIO()
+    with without_ray(), redirect_stdout(told), redirect_stderr(told):
+        code = command_line.run([str(argument) for argument in arguments])
+    return Ran(code=code, text=told.getvalue())

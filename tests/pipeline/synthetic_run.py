@@ -41,6 +41,8 @@ class FakeClip:
     embedding: list[float] = field(default_factory=lambda: [1.0, 0.0])
     quality: dict[str, Any] = field(default_factory=dict)
     sync: dict[str, Any] = field(default_factory=dict)
+    vocals: bytes | None = None
+    """A FLAC; None: not separated."""
     similarity: float | None = 0.9
     caption: str | None = "a person who speaks in a room with a lamp"
     made: Measured | None = None
@@ -139,6 +141,7 @@ def _clip_rows(files: Files, clip: FakeClip) -> dict[str, dict[str, Any]]:
             "boxes_sha256": put_media(files, "faces", json.dumps({"frames": boxes}).encode()),
         },
         "speech": {"ratio": 0.8, "loudness_lufs": -20.0},
+        "vocals": _voice(files, clip.vocals),
         "sync": {"speaker_track": 0, "offset_frames": 0, "confidence": 5.0, "p_value": 0.001, **clip.sync},
         "captions": {"text": clip.caption, "text_short": "a person", "word_count": 10},
         "looks": {"status": "inapplicable", "error": "not measured"},
@@ -156,6 +159,13 @@ def _clip_rows(files: Files, clip: FakeClip) -> dict[str, dict[str, Any]]:
             "reference_sha256": put_media(files, "references", picture.getvalue()),
         },
     }
+
+
+def _voice(files: Files, flac: bytes | None) -> dict[str, Any]:
+    """The row of `vocals`, the voice stored."""
+    if flac is None:
+        return {"status": "inapplicable", "error": "not separated"}
+    return {"vocals_sha256": put_media(files, "vocals", flac), "share": 0.5}
 
 
 def _cut(files: Files, clip: FakeClip) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pipeline.engine.sets import pack_into
 from pipeline.pack.config import PackConfig
 from pipeline.store.snapshots import commit, latest
 from schemas.errors import UserError
-from tests.pipeline.conftest import humo
+from tests.pipeline.direct_run import humo_directly
 from tests.pipeline.synthetic_run import FakeClip, write_synthetic_run
 
 CLIPS = [FakeClip(source=source, start_s=second, similarity=0.7) for source in (1, 2) for second in (1, 2, 3)]
@@ -75,10 +75,10 @@ def test_a_run_and_a_manifest_are_no_pair(tmp_path: Path) -> None:
 
 def test_the_command_says_the_same_in_both_forms(tmp_path: Path) -> None:
     a, b = packed(tmp_path / "a", CLIPS), packed(tmp_path / "b", CLIPS[:5])
-    text = humo("diff", a, b).text
+    text = humo_directly("diff", a, b).text
     assert "clips: 5 same, 0 changed, 1 only in A, 0 only in B" in text
-    assert json.loads(humo("diff", a, b, "--json").text)["differences"][0]["only_a"] == 1
-    assert "no difference" in humo("diff", a, a).text
+    assert json.loads(humo_directly("diff", a, b, "--json").text)["differences"][0]["only_a"] == 1
+    assert "no difference" in humo_directly("diff", a, a).text
 
 
 def test_the_card_beside_the_manifest_says_what_is_in_it(tmp_path: Path) -> None:

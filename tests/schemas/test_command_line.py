@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,22 @@ def test_wrong_use_is_one_line_and_exit_2(arguments: list[str], capsys: pytest.C
     error = capsys.readouterr().err.strip()
     assert error.startswith("humo: ")
     assert "\n" not in error
+
+
+def test_a_place_that_cannot_be_used_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("nothing")
+    for arguments in (
+        ["status", str(file)],
+        ["curate", str(file), "--out", str(file)],
+        ["curate", str(file), "--out", str(file / "run")],
+        ["estimate", "--config", str(tmp_path), "--model", "mini", "--processes", "1"],
+    ):
+        assert run(arguments) == 2, arguments
+        error = capsys.readouterr().err.strip()
+        assert error.startswith("humo: ")
+        assert str(tmp_path) in error
+        assert "\n" not in error
 
 
 def test_light_commands_do_not_wait_for_torch_or_ray() -> None:

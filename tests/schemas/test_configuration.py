@@ -27,7 +27,8 @@ def test_settings_lie_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("clips.frame=17", "unknown option 'clips.frame'"),
+        ("clips.frame=17", "unknown option 'clips.frame'; did you mean 'clips.frames'?"),
+        ("clips.colour=red", "unknown option 'clips.colour'; there are "),
         ("clips.frames=many", "clips.frames"),
         ("clip.frames=17", "unknown option 'clip'"),
         ("frames", "must look like"),

@@ -14,8 +14,8 @@ import torch
 from humo.checkpoints import load_model_dir, save_model_dir
 from humo.mini.model import mini_model
 from schemas.errors import UserError
+from tests.ranks import killed_at_last, run_ranks, start_ranks
 from tests.training.conftest import SMALL
-from tests.training.ranks import killed_at_last, run_ranks, start_ranks
 from tests.training.sample_shards import Sample, write_shards
 from training import start
 from training.config import TrainingConfig, load_config

@@ -14,8 +14,8 @@ import torch
 
 from humo.mini.model import mini_model
 from schemas.errors import UserError
+from tests.ranks import run_ranks
 from tests.training.conftest import SMALL
-from tests.training.ranks import run_ranks
 from training import parallel
 from training.batch import Damage
 from training.config import Parallel, load_config

@@ -1,6 +1,7 @@
 """On Ray a run outlives its workers."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -13,8 +14,8 @@ import ray
 import torch
 
 from schemas.errors import UserError
+from tests.ranks import run_ranks
 from tests.training.conftest import SMALL
-from tests.training.ranks import run_ranks
 from tests.training.test_resume_distributed import go, stored
 from training.config import TrainingConfig, load_config
 from training.ray_launch import train_on_ray
@@ -36,6 +37,7 @@ def workers() -> list[psutil.Process]:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("HUMO_LONG" not in os.environ, reason="starts Ray's training twice: set HUMO_LONG=1")
 def test_a_killed_worker_is_replaced_and_the_run_ends_as_the_undisturbed(
     shards: Path, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -16,8 +16,8 @@ from torch.distributed.checkpoint.state_dict_loader import load
 
 from humo.checkpoints import load_model_dir
 from schemas.errors import UserError
+from tests.ranks import killed_at_last, run_ranks, start_ranks
 from tests.training.conftest import SMALL
-from tests.training.ranks import killed_at_last, run_ranks, start_ranks
 from training.config import TrainingConfig, load_config
 from training.trainer import train
 

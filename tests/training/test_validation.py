@@ -8,7 +8,7 @@ import av
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.training.ranks import run_ranks
+from tests.ranks import run_ranks
 from training.config import TrainingConfig
 from training.trainer import train
 

@@ -114,11 +114,13 @@ def test_search_takes_the_square_and_becomes_the_bottleneck() -> None:
 
 def test_an_index_looks_at_fewer_pairs() -> None:
     found = estimate(replace(SAMPLE, probes=10), CONFIG, 1e6)
-    # 10^8 tracks in 10^4 partitions, ten of which are looked at: 10^13 pairs of 10 ns are 10^5 s.
-    assert found.seconds["identities"] == pytest.approx(1e5, rel=1e-4)
+    # 10^8 tracks in 4 * 10^4 partitions of 2500: each is compared with the means twice, and with ten partitions. The
+    # means are found by 256 comparisons of each with each other. These 1.091 * 10^13 pairs of 10 ns are 1.091 * 10^5 s.
+    assert found.seconds["identities"] == pytest.approx(1.091e5, rel=1e-3)
     search = next(limit for limit in found.breaks if limit.what.startswith("the search"))
-    # A day of such pairs: (100 h)^1.5 * 10 * 10 ns.
-    assert search.at_hours == pytest.approx((86_400 / 1e-7) ** (2 / 3) / 100)
+    # A day of such pairs: (100 h)^1.5 * (2 * 4 + 10 / 4) * 10 ns, and 100 h * 256 * 4^2 * 10 ns.
+    tracks = 100 * search.at_hours
+    assert tracks**1.5 * 10.5e-8 + tracks * 4096e-8 == pytest.approx(86_400, rel=1e-3)
 
 
 def test_gpu_stages_need_gpus() -> None:

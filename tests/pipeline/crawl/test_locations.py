@@ -27,6 +27,7 @@ from pipeline.store.relations import Relations
 from pipeline.store.snapshots import ALL, Snapshot, commit, latest
 from tests.pipeline.conftest import humo
 from tests.pipeline.crawl.rough_server import Rough, body_of, rough_server
+from tests.pipeline.direct_run import humo_directly
 
 CONFIG = CrawlConfig(private_addresses=("127.0.0.1",), backoff_s=0.01, attempts=2)
 
@@ -231,8 +232,8 @@ def test_the_command_lists_what_failed_and_goes_on(server: Rough, tmp_path: Path
     done = humo("curate", tmp_path / "list.txt", "--out", run, *allowed)
     assert done.code == 1
     assert f"({server.url('/missing')}): HTTPStatus: 404 Not Found" in " ".join(done.text.split())
-    assert "done, with 2 failures" in done.text
-    status = json.loads(humo("status", run, "--json").text)
+    assert "done, with 2 failures on record" in done.text
+    status = json.loads(humo_directly("status", run, "--json").text)
     assert sorted(line.partition(" (")[2] for line in status["failures"]) == [
         f"{tmp_path}/none.mp4): NotFound: there is no such file",
         f"{server.url('/missing')}): HTTPStatus: 404 Not Found",

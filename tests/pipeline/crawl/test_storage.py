@@ -25,6 +25,7 @@ from pipeline.store.snapshots import Bundle, Snapshot, commit, latest
 from pipeline.store.writer import writing
 from schemas.errors import UserError
 from tests.pipeline.conftest import humo
+from tests.pipeline.direct_run import humo_directly
 from tests.pipeline.made_videos import clicks, numbered, steady, texture, write_video
 
 
@@ -181,26 +182,26 @@ def test_a_run_on_s3_from_footage_on_s3(s3: Any, video: Path) -> None:
     settings = ["--set", "clips.frames=21", "--set", "clips.min_frames=17"]
     first = humo("curate", "s3://footage/film", "--out", run, *settings)
     assert first.code == 0, first.text
-    status = json.loads(humo("status", run, "--json").text)
+    status = json.loads(humo_directly("status", run, "--json").text)
     assert (status["failures"], status["redo"]) == ([], {})
     assert {table["table"]: table["ok"] for table in status["tables"]}["clips"] > 1
     names = s3.find("runs/run")
     assert not [name for name in names if "/pending/" in name or "/attempts/" in name]
-    again = humo("curate", "s3://footage/film", "--out", run)
+    again = humo_directly("curate", "s3://footage/film", "--out", run)
     assert again.code == 0, again.text
     assert "0 of them computed now" in again.text
     assert s3.find("runs/run") == names
-    assert humo("verify", run).code == 0
-    assert humo("decide", run, "--dry-run", "--set", "decide.references.lower=0.4").code == 0
+    assert humo_directly("verify", run).code == 0
+    assert humo_directly("decide", run, "--dry-run", "--set", "decide.references.lower=0.4").code == 0
 
     clips = Relations(Files(run), latest(Files(run))).arrow("clips").column("id").to_pylist()
-    assert humo("takedown", run, "--sample", clips[0]).code == 0
+    assert humo_directly("takedown", run, "--sample", clips[0]).code == 0
     left = sorted({name.split("/")[3] for name in s3.find("runs/run/media")})
     assert "clips" in left
     assert "sources" not in left, "the fetched file shows what was removed"
-    assert humo("curate", "s3://footage/film", "--out", run).code == 0
+    assert humo_directly("curate", "s3://footage/film", "--out", run).code == 0
     assert sorted({name.split("/")[3] for name in s3.find("runs/run/media")}) == left
-    assert humo("takedown", run, "--source", clips[0][:16]).code == 0
+    assert humo_directly("takedown", run, "--source", clips[0][:16]).code == 0
     assert s3.find("runs/run/media") == []
     crawl_into(Files(run), latest(Files(run)), ["s3://footage/film"], CrawlConfig(), limit=None)
     assert s3.find("runs/run/media") == []

@@ -221,7 +221,7 @@ def expected(found: Tables, subject: list[Rule], sync: list[Rule], cap: int | No
     return result
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     all_tables(), st.lists(rules, min_size=1, max_size=3), st.lists(rules, max_size=2), st.sampled_from([None, 1, 2])
 )

@@ -231,5 +231,5 @@ def test_a_truth_table_reads_back_and_a_broken_one_is_refused(truth: Truth, tmp_
 @pytest.mark.parametrize("package", ["skimage", "matplotlib"])
 def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=r"pip install 'humo\[demo\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '.\[demo\]'"):
         render_film(tmp_path)

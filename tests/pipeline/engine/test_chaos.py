@@ -19,6 +19,7 @@ import pytest
 
 from schemas.command_line import COMMAND
 from tests.pipeline.conftest import humo
+from tests.pipeline.direct_run import humo_directly
 from tests.pipeline.engine.test_film import rows_of, shards_of
 from tests.pipeline.made_videos import numbered, steady, texture, write_video
 
@@ -115,7 +116,7 @@ def disturbed_footage(tmp_path_factory: pytest.TempPathFactory, request: pytest.
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(disturbed_footage: Path, tmp_path: Path) -> None:
     calm, run = tmp_path / "calm", tmp_path / "run"
     # How many workers there are must not show either.
-    humo("curate", disturbed_footage, "--out", calm, *SETTINGS, "--set", "engine.workers=1")
+    humo_directly("curate", disturbed_footage, "--out", calm, *SETTINGS, "--set", "engine.workers=1")
     random.seed(0)
     sources = sorted(map(str, disturbed_footage.iterdir()))
     hits: list[tuple[str, str]] = []

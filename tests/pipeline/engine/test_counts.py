@@ -9,7 +9,7 @@ import pytest
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
-from tests.pipeline.conftest import humo
+from tests.pipeline.direct_run import humo_directly
 from tests.pipeline.engine.test_film import rows_of, shards_of
 from tests.pipeline.made_videos import numbered, steady, texture, write_video
 
@@ -17,7 +17,7 @@ SETTINGS = ["--set", "clips.frames=21", "--set", "clips.min_frames=17"]
 
 
 def computed(run: Path) -> dict[str, int]:
-    found: dict[str, int] = json.loads(humo("status", run, "--json").text)["computed"]
+    found: dict[str, int] = json.loads(humo_directly("status", run, "--json").text)["computed"]
     return found
 
 
@@ -30,7 +30,7 @@ def more(run: Path, before: dict[str, int]) -> dict[str, int]:
 def test_a_caption_option_redoes_captions_decisions_and_shards(film_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(film_run, tmp_path / "run", ignore=shutil.ignore_patterns(".tmp")))
     files, before, rows, shards = Files(str(run)), computed(run), rows_of(run), shards_of(run)
-    status = humo("curate", "--out", run, "--set", "captions.speech=false")
+    status = humo_directly("curate", "--out", run, "--set", "captions.speech=false")
     assert status.code == 0, status.text
     clips = len([row for row in rows["clips"] if row["status"] == "ok"])
     manifest = json.loads((run / "shards" / "manifest.json").read_text())
@@ -45,7 +45,7 @@ def test_a_caption_option_redoes_captions_decisions_and_shards(film_run: Path, t
     assert Relations(files, latest(files)).connection.execute("SELECT count(*) FROM ledger").fetchall() == [(4,)]
     assert not (run / "pending").exists() or not list((run / "pending").rglob("*.parquet"))
     again = computed(run)
-    assert humo("curate", "--out", run).code == 0
+    assert humo_directly("curate", "--out", run).code == 0
     assert more(run, again) == {}
 
 
@@ -62,11 +62,11 @@ def test_a_source_more_is_compared_and_nothing_else_is_done_again(tmp_path: Path
         write_video(folder / f"made{number}.mp4", scenes, times_ms=steady(len(scenes)))
     run = tmp_path / "run"
     first, second, third = sorted(folder.glob("*.mp4"))
-    assert humo("curate", first, second, "--out", run, *SETTINGS).code == 0
+    assert humo_directly("curate", first, second, "--out", run, *SETTINGS).code == 0
     before, bundles = computed(run), latest(Files(str(run))).bundles
     assert before["clips"] == 2
     assert before["duplicates"] == before["quality"]
-    assert humo("curate", third, "--out", run).code == 0
+    assert humo_directly("curate", third, "--out", run).code == 0
     new = more(run, before)
     clips = new["quality"]
     assert {stage: new[stage] for stage in ("shots", "clips", "faces", "captions", "duplicates")} == {

@@ -13,7 +13,7 @@ from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
 from schemas.tables import CLIP_TABLES, TABLES, UNHASHED_COLUMNS
-from tests.pipeline.conftest import humo
+from tests.pipeline.direct_run import humo_directly
 
 
 def shards_of(run: Path) -> dict[str, str]:
@@ -28,9 +28,8 @@ def rows_of(run: Path) -> dict[str, list[dict[str, object]]]:
     return {name: relations.arrow(name).drop_columns(list(UNHASHED_COLUMNS)).to_pylist() for name in TABLES}
 
 
-def curate(run: Path, *inputs: Path, workers: int = 2) -> str:
-    settings = ["--config", DEMO_CONFIG, "--set", f"engine.workers={workers}"]
-    done = humo("curate", *inputs, "--out", run, *settings)
+def curate(run: Path, *inputs: Path) -> str:
+    done = humo_directly("curate", *inputs, "--out", run, "--config", DEMO_CONFIG)
     assert done.code == 0, done.text
     return done.text
 
@@ -72,7 +71,7 @@ def test_every_clip_level_table_has_a_row_for_every_clip(film_run: Path) -> None
 
 
 def test_each_pass_decoded_once(film_run: Path) -> None:
-    status = json.loads(humo("status", film_run, "--json").text)
+    status = json.loads(humo_directly("status", film_run, "--json").text)
     clips = next(table["ok"] for table in status["tables"] if table["table"] == "clips")
     assert status["decodes"] == {"shots": 4, "clips": 4, "measure": clips}
     assert status["redo"] == {}
@@ -91,20 +90,20 @@ def test_the_same_command_again_does_nothing(film: Path, film_run: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.skipif("HUMO_LONG" not in os.environ, reason="curates the demo film twice more: set HUMO_LONG=1")
-def test_one_worker_and_half_of_the_film_first_end_the_same(film: Path, film_run: Path, tmp_path: Path) -> None:
+def test_without_ray_and_half_of_the_film_first_it_ends_the_same(film: Path, film_run: Path, tmp_path: Path) -> None:
     reels = sorted(film.glob("*.mp4"))
     run = tmp_path / "run"
-    curate(run, *reels[2:], workers=1)
-    curate(run, film, workers=1)
+    curate(run, *reels[2:])
+    curate(run, film)
     assert shards_of(run) == shards_of(film_run)
     assert rows_of(run) == rows_of(film_run)
 
 
 def test_a_changed_threshold_runs_no_model(film_run: Path) -> None:
-    dry = humo("decide", film_run, "--set", "decide.references.upper=0.5", "--dry-run", "--json")
+    dry = humo_directly("decide", film_run, "--set", "decide.references.upper=0.5", "--dry-run", "--json")
     assert dry.code == 0, dry.text
     assert json.loads(dry.text)["funnel"]["kept"]["sync"] == 0
-    assert json.loads(humo("status", film_run, "--json").text)["redo"] == {}
+    assert json.loads(humo_directly("status", film_run, "--json").text)["redo"] == {}
 
 
 def test_what_a_changed_option_would_redo(film_run: Path) -> None:
@@ -126,14 +125,14 @@ def test_trace_tells_where_a_sample_came_from(film: Path, film_run: Path) -> Non
     files = Files(str(film_run))
     relations = Relations(files, latest(files))
     (key,) = relations.connection.execute("SELECT id FROM decisions WHERE tier = 'sync' ORDER BY id").fetchall()[0]
-    story = json.loads(humo("trace", film_run, key, "--json").text)
+    story = json.loads(humo_directly("trace", film_run, key, "--json").text)
     assert story["locations"][0]["uri"].startswith(str(film))
     assert story["locations"][0]["licence"] == "public-domain"
     assert story["shard"][0]["tier"] == "sync"
     assert story["sync"][0]["offset_frames"] in (-1, 0, 1)
-    assert humo("trace", film_run, "0" * 16 + "_0_1").code == 2
+    assert humo_directly("trace", film_run, "0" * 16 + "_0_1").code == 2
 
 
 def test_verify_passes(film_run: Path) -> None:
-    done = humo("verify", film_run)
+    done = humo_directly("verify", film_run)
     assert done.code == 0, done.text

@@ -11,6 +11,7 @@ from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
 from tests.pipeline.conftest import humo
+from tests.pipeline.direct_run import humo_directly
 from tests.pipeline.engine.test_film import rows_of
 from tests.pipeline.made_videos import numbered, steady, texture, write_video
 
@@ -39,7 +40,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_too_little_room_is_said_before_the_run(videos: Path, small_disk: Path) -> None:
-    done = humo("curate", videos, "--out", small_disk / "run", *SETTINGS, "--set", "engine.disk_share=1000")
+    done = humo_directly("curate", videos, "--out", small_disk / "run", *SETTINGS, "--set", "engine.disk_share=1000")
     assert done.code == 2
     assert "make room" in done.text
     assert "Traceback" not in done.text
@@ -61,7 +62,7 @@ def test_a_disk_that_fills_up_fails_no_item_and_the_run_goes_on_later(
         for table in ("sources", "clips", "quality", "faces"):
             assert "failed" not in relations.arrow(table)["status"].to_pylist()
     subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
-    done = humo(*command)
+    done = humo_directly(*command)
     assert done.code == 0, done.text
-    humo("curate", videos, "--out", tmp_path / "calm", *SETTINGS)
+    humo_directly("curate", videos, "--out", tmp_path / "calm", *SETTINGS)
     assert rows_of(small_disk / "run") == rows_of(tmp_path / "calm")

@@ -15,7 +15,7 @@ from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
 from schemas.command_line import COMMAND
-from tests.pipeline.conftest import humo
+from tests.pipeline.direct_run import humo_directly
 from tests.pipeline.made_videos import numbered, steady, texture, write_video
 
 FRAMES = 21
@@ -86,8 +86,8 @@ def test_each_bad_item_alone_is_quarantined(tmp_path: Path) -> None:
     settings = [
         "clips.frames=21",
         "clips.min_frames=17",
-        "engine.clip_seconds=5",
-        "engine.memory_mb=1500",
+        "engine.clip_seconds=8",
+        "engine.memory_mb=1000",
         "engine.attempts=1",
     ]
     line = [*COMMAND, "curate", str(footage), "--out", str(tmp_path / "run")]
@@ -109,15 +109,15 @@ def test_each_bad_item_alone_is_quarantined(tmp_path: Path) -> None:
         errors[table] = {number_of[row["id"]]: row["error"] for row in failed}
     assert errors["quality"] == {
         1: "quarantined at attempt 1 of 1: the worker died",
-        3: "quarantined at attempt 1 of 1: the worker's memory passed 1500 MB",
+        3: "quarantined at attempt 1 of 1: the worker's memory passed 1000 MB",
         5: "ValueError: a bad picture",
     }
     assert errors["faces"].keys() == {1, 3}
-    assert errors["speech"] == {6: "quarantined at attempt 1 of 1: no result within 5 s"}
+    assert errors["speech"] == {6: "quarantined at attempt 1 of 1: no result within 8 s"}
     assert files.names("attempts") == []
     assert relations.arrow("quality").num_rows == relations.arrow("decisions").num_rows == 8
 
-    retried = humo("retry", tmp_path / "run")
+    retried = humo_directly("retry", tmp_path / "run")
     assert retried.code == 0, retried.text
     after = Relations(files, latest(files))
     assert [row["status"] for row in after.arrow("sources").to_pylist()] == ["ok", "ok"]

@@ -85,5 +85,6 @@ def test_places_that_failed_are_counted_and_may_be_named(tmp_path: Path) -> None
     files = Files(str(tmp_path / "run"))
     curate_directly(files.root, [tmp_path / "list.txt"], CONFIG)
     assert (retried(files, None), retried(files, "crawl"), retried(files, "captions")) == (1, 1, 0)
+    assert (retried(files, "locations"), retried(files, "tracks")) == (1, 0), "by the table that the rows are in"
     with pytest.raises(UserError, match="give one of crawl, shots"):
         retried(files, "pack")

@@ -18,7 +18,7 @@ from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
 from pipeline.verdicts.journal import record
 from pipeline.verdicts.verdict import Verdict
-from tests.pipeline.conftest import humo
+from tests.pipeline.direct_run import humo_directly
 from tests.pipeline.engine.test_film import curate, rows_of, shards_of
 
 
@@ -107,7 +107,7 @@ def test_a_person_is_gone_from_every_byte_and_stays_away(film: Path, run: Path) 
     plant(run, clip, needles)
     assert len(raw_hits(run, needles)) > 8, "the search finds what is there"
 
-    done = humo("takedown", run, "--identity", person)
+    done = humo_directly("takedown", run, "--identity", person)
     assert done.code == 0, done.text
     text = "\n".join(everything_said(run))
     assert other in text, "the search finds what is there"
@@ -115,7 +115,7 @@ def test_a_person_is_gone_from_every_byte_and_stays_away(film: Path, run: Path) 
         assert needle not in text
     assert raw_hits(run, needles) == set()
     assert not (run / "report").exists() or not list((run / "report").rglob("*.html"))
-    assert humo("verify", run).code == 0
+    assert humo_directly("verify", run).code == 0
     now = Relations(files, latest(files))
     kept = {row["id"] for row in now.arrow("decisions").to_pylist() if row["outcome"] == "keep"}
     assert kept == kept_before - set(theirs)
@@ -129,12 +129,12 @@ def test_a_removed_source_is_not_taken_in_again(film: Path, run: Path) -> None:
     files = Files(str(run))
     before = shards_of(run)
     source = min(row["id"] for row in Relations(files, latest(files)).arrow("sources").to_pylist())
-    done = humo("takedown", run, "--source", source)
+    done = humo_directly("takedown", run, "--source", source)
     assert done.code == 0, done.text
     assert source not in "\n".join(
         part for part in everything_said(run) if "snapshots/" not in part and '"removed"' not in part
     )
-    assert humo("verify", run).code == 0
+    assert humo_directly("verify", run).code == 0
     curate(run, film)
     assert source not in Relations(files, latest(files)).arrow("ledger")["id"].to_pylist()
     assert shards_of(run) != before
@@ -158,14 +158,14 @@ def test_a_sample_is_removed_and_other_shards_keep_their_hashes(run: Path) -> No
     index = pq.read_table(run / "shards" / "index.parquet").to_pylist()
     before = shards_of(run)
     key, concerned = removable(run, index)
-    done = humo("takedown", run, "--sample", key)
+    done = humo_directly("takedown", run, "--sample", key)
     assert done.code == 0, done.text
     assert key not in "\n".join(part for part in everything_said(run) if '"removed"' not in part)
     after = shards_of(run)
     assert 0 < len(concerned) < len(before), "some shards are concerned, and others are not"
     assert before.keys() - after.keys() == concerned
     assert all(after[url] == sha256 for url, sha256 in before.items() if url not in concerned)
-    assert humo("takedown", run, "--sample", key).code == 2
+    assert humo_directly("takedown", run, "--sample", key).code == 2
 
 
 def test_an_interrupted_takedown_is_ended_first(film: Path, run: Path) -> None:
@@ -173,14 +173,14 @@ def test_an_interrupted_takedown_is_ended_first(film: Path, run: Path) -> None:
     mark = run / "takedowns" / "unfinished.json"
     number = latest(Files(str(run))).number
     mark.write_text(json.dumps({"base": number}))
-    refused = humo("curate", film, "--out", run)
+    refused = humo_directly("curate", film, "--out", run)
     assert refused.code == 2
     assert "a takedown was interrupted" in refused.text
-    before_the_commit = humo("takedown", run)
+    before_the_commit = humo_directly("takedown", run)
     assert before_the_commit.code == 2
     assert "before it removed anything" in before_the_commit.text
     mark.write_text(json.dumps({"base": number - 1}))
-    assert humo("takedown", run).code == 0
+    assert humo_directly("takedown", run).code == 0
     assert not mark.exists()
     assert "0 of them computed now" in curate(run, film)
 
@@ -190,13 +190,13 @@ def test_clean_deletes_nothing_that_is_needed(film: Path, run: Path) -> None:
     (run / "media" / "clips" / "00").mkdir(exist_ok=True)
     stray = run / "media" / "clips" / "00" / f"{'0' * 64}.mp4"
     stray.write_bytes(b"left over")
-    dry = humo("clean", run, "--dry-run")
+    dry = humo_directly("clean", run, "--dry-run")
     assert dry.code == 0
     assert stray.exists()
-    done = humo("clean", run)
+    done = humo_directly("clean", run)
     assert done.code == 0, done.text
     assert done.text.split(" files")[0] == dry.text.split(" files")[0]
     assert not stray.exists()
     assert (rows_of(run), shards_of(run)) == (rows, shards)
-    assert humo("verify", run).code == 0
+    assert humo_directly("verify", run).code == 0
     assert "0 of them computed now" in curate(run, film)

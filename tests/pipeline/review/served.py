@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LINE = "from schemas.command_line import main; main()"
+from schemas.command_line import COMMAND
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +80,7 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 def served(run: Path, *, port: int = 0) -> Iterator[Served]:
     """`humo review RUN`, on a free port unless one is given."""
     with subprocess.Popen(
-        [sys.executable, "-c", LINE, "review", str(run), "--port", str(port)], stdout=subprocess.PIPE, text=True
+        [*COMMAND, "review", str(run), "--port", str(port)], stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from pipeline.engine.run_file import read_run
 from pipeline.store.files import Files
-from tests.pipeline.conftest import humo
+from tests.pipeline.direct_run import humo_directly
 from tests.pipeline.report.report_run import HOSTILE_CAPTION, HOSTILE_KEY, HOSTILE_NAME, write_run
 from tests.pipeline.review.browser import browser, file_address
 from tests.pipeline.review.served import Served, served
@@ -30,7 +30,7 @@ def run(film_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the demo's run, which verdicts may change, with its report."""
     folder = tmp_path_factory.mktemp("demo") / "run"
     shutil.copytree(film_run, folder)
-    assert humo("report", folder).code == 0
+    assert humo_directly("report", folder).code == 0
     return folder
 
 
@@ -129,7 +129,7 @@ def test_a_moved_threshold_shows_the_numbers_of_a_dry_run(page: Page, server: Se
     with page.expect_download() as download:
         page.locator("#save").click()
     assert "- quality.sharpness >= 0.62\n" in download.value.path().read_text()
-    dry = json.loads(humo("decide", run, "--config", download.value.path(), "--dry-run", "--json").text)
+    dry = json.loads(humo_directly("decide", run, "--config", download.value.path(), "--dry-run", "--json").text)
     assert dry["changes"]
     kept = page.locator("#answer table").first.locator("td").all_inner_texts()
     assert [int(kept[0]), int(kept[2])] == [dry["funnel"]["kept"]["sync"], dry["funnel"]["kept"]["subject"]]
@@ -173,15 +173,15 @@ def test_a_clip_is_watched_rejected_and_taken_back_by_keyboard_and_pack_follows(
     with page.expect_navigation():
         page.keyboard.press("r")
     assert "reject by Ann: a hand before the face" in page.locator("#said-list").inner_text()
-    assert humo("pack", run).code == 0
+    assert humo_directly("pack", run).code == 0
     # A copy of it, of which only one is kept, may take its place.
     assert key not in packed(run)
     assert packed(run) >= before - {key}
-    assert "a hand before the face" in humo("trace", run, key).text
+    assert "a hand before the face" in humo_directly("trace", run, key).text
     with page.expect_navigation():
         page.keyboard.press("u")
     assert "Nothing stands" in page.locator("#said-list").inner_text()
-    assert humo("pack", run).code == 0
+    assert humo_directly("pack", run).code == 0
     assert packed(run) == before
     assert read_run(Files(str(run)))["configuration"]
 
@@ -215,7 +215,7 @@ def test_the_accessibility_checker_finds_nothing_serious(
 
 def test_hostile_names_captions_and_notes_do_nothing_in_a_browser(page: Page, tmp_path: Path) -> None:
     write_run(tmp_path)
-    assert humo("report", tmp_path).code == 0
+    assert humo_directly("report", tmp_path).code == 0
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(file_address(tmp_path / "report" / "index.html"))

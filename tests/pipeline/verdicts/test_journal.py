@@ -103,11 +103,15 @@ def test_trace_shows_what_was_said_and_whether_it_stands(tmp_path: Path) -> None
     say(files, "undo", undoes=first)
     say(files, "accept", GOOD, reviewer="Bob")
     say(files, "accept", GOOD, media_sha256="0" * 64)
+    say(files, "bad_sync", GOOD, reviewer="Bob")
+    say(files, "reject", GOOD, reviewer="Bob")
     story = trace(Relations(files, latest(files)), GOOD.key)["verdicts"]
     assert [(row["kind"], row["stands"], row["in_decisions"]) for row in story] == [
         ("reject", "no: taken back", True),
-        ("accept", "yes", False),
+        ("accept", "no: a later word of theirs counts", False),
         ("accept", "no: it was given on other pixels", False),
+        ("bad_sync", "yes", False),
+        ("reject", "yes", False),
     ]
     assert story[0]["note"] == "dark"
 
