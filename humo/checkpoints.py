@@ -199,7 +199,9 @@ def read_index(directory: Path) -> ModelIndex:
     if not directory.is_dir():
         raise UserError(f"{directory} does not exist; give the folder of a model, such as a training run's")
     if not (directory / INDEX).is_file():
-        raise UserError(f"{directory} is no model directory: it has no {INDEX}")
+        inside = next((path.parent for path in sorted(directory.glob(f"*/{INDEX}"))), None)
+        hint = f"; {inside} is one" if inside else ""
+        raise UserError(f"{directory} is no model directory: it has no {INDEX}{hint}")
     try:
         return ModelIndex.model_validate(read_json(directory / INDEX))
     except ValidationError as error:

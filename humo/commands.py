@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
 
 def generate(
-    model: Annotated[Path, typer.Option(help="Folder of a model, such as a training run's.")],
+    model: Annotated[Path, typer.Option(help="Folder of a model, such as `model/` in a training run's.")],
     out: Annotated[Path, typer.Option(help="The MP4 file to write; with --cases, the folder to write them into.")],
     text: Annotated[str | None, typer.Option(help="What the video shows.")] = None,
     image: Annotated[

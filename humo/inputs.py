@@ -11,6 +11,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from humo.encoders import SAMPLE_RATE
 from schemas.errors import UserError
 
+# Playlists and the like stay out: a file must not make this machine read another, or an address.
+CONTAINERS = "3g2,3gp,aac,ac3,aiff,amr,au,avi,caf,eac3,flac,m4a,matroska,mov,mp3,mp4,mpeg,mpegts,ogg,w64,wav,webm"
+SAFE = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+
 
 def read_image(path: Path) -> NDArray[numpy.uint8]:
     """(height, width, 3) RGB, turned upright; what is transparent becomes white, like the frame around it.
@@ -29,7 +33,7 @@ def read_image(path: Path) -> NDArray[numpy.uint8]:
 
 
 def read_audio(path: Path, sample_rate: int = SAMPLE_RATE) -> NDArray[numpy.float32]:
-    """The first sound track as mono in [-1, 1], the mean of its channels; any container and codec, video files too.
+    """The first sound track as mono in [-1, 1], the mean of its channels; of any usual container, video files too.
 
     Raises UserError for a file that is missing, unreadable or silent of any track.
     """
@@ -39,7 +43,7 @@ def read_audio(path: Path, sample_rate: int = SAMPLE_RATE) -> NDArray[numpy.floa
     resampler = AudioResampler(format="fltp", rate=sample_rate)
     pieces: list[NDArray[numpy.float32]] = []
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path.absolute()), options=SAFE) as container:
             if not container.streams.audio:
                 raise UserError(f"{path} has no sound track")
             for frame in container.decode(audio=0):

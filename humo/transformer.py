@@ -147,7 +147,7 @@ class Head(nn.Module):
         return velocity
 
 
-class HuMoTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class HuMoTransformer(ModelMixin, ConfigMixin):
     """Velocity of noisy video latents under text, reference images and audio.
 
     Args:

@@ -1,5 +1,6 @@
 """The curation commands."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -116,10 +117,12 @@ def decide(
 
     over = _over(config, settings, {})
     if over.keys() - {"decide"}:
-        raise UserError(f"decide takes only options of the section 'decide', not {sorted(over.keys() - {'decide'})}")
+        other = min(over.keys() - {"decide"})
+        raise UserError(f"decide takes only options of its own section, such as decide.val_fraction: not {other!r}")
     with nullcontext(open_run(run)) if dry_run else open_to_write(run) as (files, snapshot, before):
+        given = resolve(files, over)
         refuse_stale(files, snapshot, before)
-        again = decide_again(files, snapshot, resolve(files, over), dry_run=dry_run)
+        again = decide_again(files, snapshot, given, dry_run=dry_run)
     if as_json:
         print_json(again.to_dict())
         return
@@ -233,7 +236,7 @@ def open_run(run: str) -> "tuple[Files, Snapshot, CurateConfig]":
     files.check()
     snapshot = latest(files)
     if snapshot.number == 0:
-        raise UserError(f"{run} is no run folder; 'humo curate INPUT --out {run}' makes one")
+        raise UserError(f"{run} is no run folder: 'humo curate INPUT --out RUN' makes one")
     return files, snapshot, resolve(files, {})
 
 
@@ -252,15 +255,13 @@ def open_to_write(run: str) -> "Iterator[tuple[Files, Snapshot, CurateConfig]]":
 
 def _report_failures(relations: Any, gone: list[str], stale: list[str]) -> None:
     from pipeline.console import console
-    from pipeline.status import failures
+    from pipeline.status import failures, table_status
     from schemas.tables import TABLES
 
-    lines = [
-        *failures(relations, list(TABLES)),
-        *stale,
-        *(f"the file is gone or was changed, give it as an input again: {path}" for path in gone),
-    ]
-    for line in lines:
+    places = [*stale, *(f"the file is gone or was changed, give it as an input again: {path}" for path in gone)]
+    failed = {name: count for name in TABLES if (count := table_status(relations, name).failed)}
+    for line in (*failures(relations, list(failed)), *places):
         console.print(f"failed: {line}", markup=False)
-    if lines:
-        raise WorkFailed(f"done, with {len(lines)} failures; each is recorded in its table")
+    if count := sum(failed.values()) + len(places):
+        again = f"'humo retry {shlex.quote(relations.files.root)}' tries them again"
+        raise WorkFailed(f"done, with {count} failure{'s' if count > 1 else ''} on record; {again}")

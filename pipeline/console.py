@@ -94,6 +94,13 @@ def print_funnel(found: "Funnel") -> None:
         f"{kept['subject']} ({hours['subject'] * 3600:.0f} s) in the subject tier only; "
         f"{found.train} to train on, {found.val} for validation"
     )
+    if found.clips and not sum(kept.values()):
+        step = max(found.steps, key=lambda step: step.failed + step.unknown)
+        console.print(
+            f"Nothing is kept. Most clips were lost to: {step.rule}. 'humo report RUN' shows each clip and what it "
+            "failed; 'humo decide RUN --dry-run --set decide.OPTION=VALUE' tries other rules",
+            markup=False,
+        )
     if found.val and not found.train:
         console.print(
             "Nothing is left to train on: all that is kept hangs together by person or source, and fell to validation. "
@@ -146,9 +153,11 @@ def print_diff(found: "Diff") -> None:
 
 def print_trace(story: dict[str, Any]) -> None:
     """A clip's story, table by table."""
-    for table, rows in story.items():
+    # What came of it stands where one looks first, at the end.
+    ends = ("references", "decisions", "verdicts", "shard")
+    for table in sorted((table for table in story if story[table]), key=lambda table: table in ends):
         console.print(f"[bold]{table}[/bold]")
-        for row in rows or [{"": "no row"}]:
+        for row in story[table]:
             facts = ", ".join(
                 f"{name}={value}" for name, value in row.items() if name not in ("fingerprint", "attempt")
             )

@@ -58,7 +58,7 @@ def status_of(files: Files, snapshot: Snapshot, config: CurateConfig) -> Status:
     kept = relations.connection.execute(
         f"SELECT coalesce(sum({SECONDS}), 0) / 3600 FROM decisions WHERE outcome = 'keep'"
     ).fetchall()[0][0]
-    tables = [_table(relations, name) for name in ["locations", *names]]
+    tables = [table_status(relations, name) for name in ["locations", *names]]
     return Status(
         run=files.root,
         snapshot=snapshot.number,
@@ -76,16 +76,22 @@ def status_of(files: Files, snapshot: Snapshot, config: CurateConfig) -> Status:
     )
 
 
+FAILURES_SHOWN = 1000
+"""Of each table."""
+
+
 def failures(relations: Relations, tables: list[str]) -> list[str]:
-    """One line for each failed row: table, id, the place its source was found, reason."""
+    """One line for each failed row, the first of each table: table, id, the place its source was found, reason."""
     lines: list[str] = []
     for table in tables:
         uri = "uri" if table == "locations" else PLACE
         rows = relations.connection.execute(
             f"""SELECT id, error, {uri}
-                FROM "{table}" AS failed WHERE status = 'failed' ORDER BY id"""
+                FROM "{table}" AS failed WHERE status = 'failed' ORDER BY id LIMIT {FAILURES_SHOWN + 1}"""
         ).fetchall()
-        lines.extend(f"{table} {id_}{f' ({uri})' if uri else ''}: {error}" for id_, error, uri in rows)
+        lines.extend(f"{table} {id_}{f' ({uri})' if uri else ''}: {error}" for id_, error, uri in rows[:FAILURES_SHOWN])
+        if len(rows) > FAILURES_SHOWN:
+            lines.append(f"{table}: and more, which the table holds")
     return lines
 
 
@@ -101,7 +107,8 @@ def _counts(snapshot: Snapshot, kind: str) -> dict[str, int]:
     return {name.removeprefix(kind): int(n) for name, n in snapshot.work.items() if name.startswith(kind)}
 
 
-def _table(relations: Relations, name: str) -> TableStatus:
+def table_status(relations: Relations, name: str) -> TableStatus:
+    """Rows of a table, by their status."""
     counts = dict(relations.connection.execute(f'SELECT status, count(*) FROM "{name}" GROUP BY status').fetchall())
     return TableStatus(
         table=name,

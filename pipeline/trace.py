@@ -15,6 +15,7 @@ BY_ID = (
     "frames",
     "faces",
     "speech",
+    "vocals",
     "sync",
     "captions",
     "looks",
@@ -58,24 +59,34 @@ def story_of(relations: Relations, key: str) -> dict[str, Any]:
 def verdicts_of(
     clip: dict[str, Any], said: list[dict[str, Any]], *, undone: Collection[tuple[str, str]], heard: Collection[str]
 ) -> list[dict[str, Any]]:
-    """What people said of a clip, and whether it stands.
+    """What people said of a clip, in the order in which it was said, and whether it stands: see `verdicts.standing`.
 
     `undone`: verdicts, and who took them back. `heard`: verdicts that the decisions in force know.
     """
+    stands, last = {}, {}
+    for row in said:
+        if (row["id"], row["reviewer"]) in undone:
+            stands[row["id"]] = "no: taken back"
+        elif row["media_sha256"] != clip["media_sha256"]:
+            stands[row["id"]] = "no: it was given on other pixels"
+        else:
+            stands[row["id"]] = "no: a later word of theirs counts"
+            last[_about(row)] = row["id"]
+    stands |= dict.fromkeys(last.values(), "yes")
     return [
         {
             **{name: value for name, value in row.items() if value not in (None, "")},
-            "stands": (
-                "no: taken back"
-                if (row["id"], row["reviewer"]) in undone
-                else "no: it was given on other pixels"
-                if row["media_sha256"] != clip["media_sha256"]
-                else "yes"
-            ),
+            "stands": stands[row["id"]],
             "in_decisions": row["id"] in heard,
         }
         for row in said
     ]
+
+
+def _about(verdict: dict[str, Any]) -> tuple[str, str, str]:
+    """Of verdicts of which this is the same, the last one counts."""
+    facet = "outcome" if verdict["kind"] in ("accept", "reject") else verdict["kind"]
+    return facet, verdict["reviewer"], verdict["reference"] or ""
 
 
 def shortened(story: dict[str, Any]) -> dict[str, Any]:

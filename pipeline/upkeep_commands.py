@@ -32,6 +32,8 @@ def review(
 
     files, snapshot, _ = open_run(run)
     if csv is not None:
+        if not csv.parent.is_dir():
+            raise UserError(f"there is no folder {csv.parent} for --csv")
         csv.write_text(as_csv(all_verdicts(files, snapshot)), encoding="utf-8", newline="")
         console.print(f"verdicts: {csv}", markup=False)
         return

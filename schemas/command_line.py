@@ -18,6 +18,9 @@ from schemas.errors import UserError, WorkFailed
 COMMAND = (sys.executable, "-c", "from schemas.command_line import main; main()")
 """`humo`, for a process of its own."""
 
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
+"""A place that was named cannot be used so: never a mistake of the program, but of what it was given."""
+
 HELP = "Videos of people from text, reference images and speech: curation, training, generation."
 
 
@@ -43,14 +46,18 @@ def run(arguments: list[str] | None = None) -> int:
         print(f"humo: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(f"humo: there is no room left ({error}); make some, and give the same command again", file=sys.stderr)
+            return 1
+        if error.errno not in NOT_ALLOWED or not error.filename:
             raise
-        print(f"humo: there is no room left ({error}); make some, and give the same command again", file=sys.stderr)
-        return 1
+        print(f"humo: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except TyperException as error:
         # The bare command asks for its help, which is not one line.
         text = error.format_message()
-        print(text if "\n" in text else f"humo: {text} Try 'humo --help'.", file=sys.stderr)
+        if text:
+            print(text if "\n" in text else f"humo: {text} Try 'humo --help'.", file=sys.stderr)
         return 2
     except (Abort, KeyboardInterrupt):
         print("humo: interrupted; give the same command again to go on", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Reading configuration: a YAML file, then `a.b=c` settings on top, into a pydantic model that refuses unknown keys."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,5 +84,19 @@ def validated(model: type[Model], raw: dict[str, Any], *, where: str) -> Model:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise UserError(f"{where}: unknown option {name!r}") from error
-        raise UserError(f"{where}: {name}: {first['msg']}") from error
+            raise UserError(f"{where}: unknown option {name!r}{_instead(model, first['loc'])}") from error
+        said = "must be given" if first["type"] == "missing" else first["msg"]
+        raise UserError(f"{where}: {name}: {said}") from error
+
+
+def _instead(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    """What might have been meant by a name that is no option, else what there is."""
+    *sections, last = map(str, loc)
+    for name in sections:
+        below = model.model_fields[name].annotation if name in model.model_fields else None
+        if not (isinstance(below, type) and issubclass(below, BaseModel)):
+            return ""
+        model = below
+    if close := get_close_matches(last, model.model_fields, 1):
+        return f"; did you mean {'.'.join([*sections, *close])!r}?"
+    return f"; there are {', '.join(sorted(model.model_fields))}"

@@ -104,6 +104,8 @@ def estimate(
     from training.estimate import estimate as calculate
 
     sizes = {str(name): preset for name, preset in PRESETS.items()}
+    # Configurations are files, whose names have no point.
+    model = model.replace("_", ".")
     if model not in sizes:
         raise UserError(f"no sizes are known of {model!r}: give one of {', '.join(sizes)}")
     stages = calculate(settings, sizes[model], processes)

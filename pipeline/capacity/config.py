@@ -32,9 +32,9 @@ class PricesConfig(Configuration):
 
 class SlopesConfig(Configuration):
     """What one more row costs a set stage, in microseconds of one core. On a sample, set stages take mostly the time
-    that they take for nothing, so these are not read from it. Those of `references` and `decide` together, and
-    `pair_ns`, were measured (`tests/benchmarks/tables_scale.py`; 128 numbers a face); the others are assumed, on the
-    safe side, until a large run of yours says better."""
+    that they take for nothing, so these are not read from it. Those of `references` and `decide` together were measured
+    (`tests/benchmarks/tables_scale.py`), and `pair_ns` (`tests/benchmarks/vectors.py`; 512 numbers a face, and less
+    with fewer); the others are assumed, on the safe side, until a large run of yours says better."""
 
     duplicates: float = Field(default=600.0, ge=0, description="A clip")
     identities: float = Field(default=300.0, ge=0, description="A face track, beside its search")
@@ -47,7 +47,7 @@ class SlopesConfig(Configuration):
         gt=0,
         description="Memory that identities take for a face track: some 300 bytes, and 24 for each that is alike",
     )
-    pair_ns: float = Field(default=120.0, ge=0, description="Nanoseconds a pair of face tracks that a search looks at")
+    pair_ns: float = Field(default=25.0, ge=0, description="Nanoseconds a pair of face tracks that a search compares")
 
 
 class BoundsConfig(Configuration):

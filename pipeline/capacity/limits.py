@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipeline.backends.vector_index import pairs_compared
 from pipeline.capacity.config import PlanConfig
 from pipeline.capacity.sample import Sample, item_stages, items_of, set_stages
 from pipeline.store.bundles import FULL
@@ -105,5 +106,5 @@ def _when(grows: Callable[[float], float], bound: float) -> float | None:
 
 
 def pairs_looked_at(tracks: float, probes: int | None) -> float:
-    """Pairs of face tracks that the search compares: all, or those of so many of sqrt(tracks) partitions."""
-    return tracks**2 if probes is None else tracks * min(probes * tracks**0.5, tracks)
+    """Pairs of face tracks that the search compares: all, or those of the partitions that it looks at."""
+    return tracks**2 if probes is None else pairs_compared(tracks, probes)

@@ -24,7 +24,7 @@ class Sample:
     this state from nothing; what was computed twice counts once; `gpu_seconds` likewise, of those that ran on GPUs: the
     share of a GPU that was held, times the time. `stored`: kind of file -> bytes; `files`: how many.
     `commit_bytes`: of the newest commit, a bundle.
-    `probes`: partitions that a search for like faces looks at, of as many as the square root of the tracks; None: all.
+    `probes`: partitions that a search for like faces looks at; None: all.
     """
 
     hours: float

@@ -69,9 +69,11 @@ def merge(out: Files, runs: Sequence[Files], *, accept_stale: bool, progress: Pr
     has the fewest failures, or is named first. Where they disagree on what lies in a place, the first has the word.
     What was taken down in one of the runs is in none of the result.
 
-    Raises UserError for a run that is none, that is in the middle of a takedown, or (unless `accept_stale`) whose
-    sources were computed with other options or versions than the first run's.
+    Raises UserError for a run that is none or named twice, that is in the middle of a takedown, or (unless
+    `accept_stale`) whose sources were computed with other options or versions than the first run's.
     """
+    if len({run.root for run in runs}) < len(runs):
+        raise UserError("a run is named twice")
     base = latest(out)
     others = [run for run in runs if run.root != out.root]
     sides = [_side(files) for files in ([out, *others] if base.number else others)]
@@ -116,7 +118,7 @@ def merge(out: Files, runs: Sequence[Files], *, accept_stale: bool, progress: Pr
 def _side(files: Files) -> _Side:
     snapshot = latest(files)
     if snapshot.number == 0:
-        raise UserError(f"{files.root} is no run folder; 'humo curate INPUT --out {files.root}' makes one")
+        raise UserError(f"{files.root} is no run folder")
     refuse_unfinished(files)
     return _Side(files=files, snapshot=snapshot, relations=Relations(files, snapshot))
 

@@ -21,14 +21,16 @@ def with_retries(
     Args:
         snapshot: the newest commit.
         relations: its tables.
-        stage: of this stage alone, or `crawl`; None: of every one.
+        stage: of this stage alone (its name, or that of a table it makes), or `crawl`; None: of every one.
         error: only sources of which a row's reason contains this text: all that failed there in the same stage.
 
     Raises UserError for a stage that does not measure items.
     """
     items = (*CUT, *MEASURE)
+    made_by = {table: name for name in items for table in STAGE[name].tables} | {"locations": CRAWL}
+    stage = made_by.get(stage, stage) if stage else None
     if stage is not None and stage not in (CRAWL, *items):
-        raise UserError(f"no stage {stage!r} has failed rows to retry: give one of {', '.join((CRAWL, *items))}")
+        raise UserError(f"no stage {stage!r} has rows to be tried again: give one of {', '.join((CRAWL, *items))}")
     retries: dict[str, dict[str, int]] = defaultdict(
         dict, {key: dict(value) for key, value in snapshot.retries.items()}
     )

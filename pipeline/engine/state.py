@@ -19,8 +19,12 @@ def refuse_unfinished(files: Files) -> None:
 
 
 def refuse_stale(files: Files, snapshot: Snapshot, config: CurateConfig) -> None:
-    """Raises UserError where set tables are not those of the committed rows, as after an interrupted curation."""
+    """Raises UserError where set tables are not those of the committed rows: a curation was interrupted, or it was done
+    with other options, code or packages."""
     relations = Relations(files, snapshot)
     for stage in SETS:
         if any(snapshot.sets.get(table) != path for table, path in set_parts(stage, relations, config).items()):
-            raise UserError(f"a curation was interrupted; give 'humo curate --out {files.root}' first, which ends it")
+            raise UserError(
+                f"the rows of {stage} are out of date: a curation was interrupted, or its options, code or packages "
+                f"changed; 'humo status RUN' says what 'humo curate --out RUN' would do, which has to come first"
+            )

@@ -58,6 +58,8 @@ class Files:
             raise UserError(f"{self.root} cannot be reached: {type(error).__name__}: {error}") from error
         if not there:
             raise UserError(f"{self.root} cannot be used: there is no {bucket}; make it first")
+        if self._local and Path(self._base).exists() and not Path(self._base).is_dir():
+            raise UserError(f"{self.root} is a file, and a run is a folder")
 
     @guarded
     def create(self, path: str, data: bytes) -> bool:

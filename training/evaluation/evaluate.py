@@ -35,8 +35,10 @@ def evaluate(wanted: Wanted, *, workers: int, address: str | None) -> Evaluation
     Raises UserError for wrong inputs, and where `out` holds another evaluation.
     """
     case_set, folder = read_set(wanted.cases)
-    if wanted.model is not None and not (wanted.model / "model_index.json").is_file():
-        raise UserError(f"{wanted.model} is no model's folder: it has no model_index.json")
+    if wanted.model is not None:
+        from humo.checkpoints import read_index
+
+        read_index(wanted.model)
     if wanted.videos is not None and not wanted.videos.is_dir():
         raise UserError(f"there is no folder {wanted.videos}: it is to hold a video CASE.mp4 for every case")
     begin(

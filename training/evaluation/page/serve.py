@@ -75,13 +75,14 @@ def application(page: Path, token: str, port: int) -> web.Application:
 
 
 def serve(page: Path, *, port: int, tell: Callable[[str], None]) -> None:
-    """Serve until interrupted. Raises UserError where the port is taken."""
+    """Serve until interrupted. Raises UserError for no page, and where the port is taken."""
     token = secrets.token_urlsafe(24)
     try:
         with socket.create_server((HOST, port)) as listening:
             own = listening.getsockname()[1]
+            made = application(page, token, own)
             tell(f"vote at http://{HOST}:{own}/?token={token} (Ctrl-C ends)")
-            web.run_app(application(page, token, own), sock=listening, print=None, handle_signals=True)
+            web.run_app(made, sock=listening, print=None, handle_signals=True)
     except OSError as error:
         raise UserError(f"the port {port} cannot be had: {error.strerror}; give another --port") from error
 
