@@ -1,7 +1,7 @@
 """The passes called one after another in this process, without Ray: the same stages, commits and sets."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from uuid import uuid4
@@ -9,6 +9,8 @@ from uuid import uuid4
 import pytest
 
 from pipeline.config import CurateConfig
+from pipeline.engine import cut as cut_pass
+from pipeline.engine import measure as measure_pass
 from pipeline.engine import ray_run
 from pipeline.engine.curate import Outcome, curate
 from pipeline.engine.cut import CutPass, local_source
@@ -20,10 +22,24 @@ from schemas import command_line
 from tests.pipeline.conftest import Ran
 
 
+class Asleep:
+    """Stands in for `pipeline.engine.watchdog.Watchdog`, which would end the tests' own process where a test was slow,
+    or where the tests before it left much in memory."""
+
+    def __init__(self, _files: Files, *, memory_mb: int) -> None:
+        pass
+
+    def over(self, _seconds: float, _reason_path: str | None = None) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
 def direct_passes(root: str, config: CurateConfig, jobs: Iterable[Job]) -> Iterator[Unit]:
     """Stands in for `pipeline.engine.ray_run.run_passes`."""
     files, session = Files(root), uuid4().hex
-    cut, measure = CutPass(files, config, session), MeasurePass(files, config, session)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (cut_pass, measure_pass):
+            patch.setattr(module, "Watchdog", Asleep)
+        cut, measure = CutPass(files, config, session), MeasurePass(files, config, session)
     for job in jobs:
         with local_source(files, job.source_id, job.path) as source:
             for unit in cut(source, job.terms, job.committed):

@@ -113,6 +113,7 @@ def disturbed_footage(tmp_path_factory: pytest.TempPathFactory, request: pytest.
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200 if LONG else 1200)
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(disturbed_footage: Path, tmp_path: Path) -> None:
     calm, run = tmp_path / "calm", tmp_path / "run"
     # How many workers there are must not show either.
