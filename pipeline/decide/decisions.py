@@ -8,10 +8,12 @@ import pyarrow.compute as pc
 from pipeline.decide.components import create_components
 from pipeline.decide.config import Caps, DecideConfig
 from pipeline.decide.licences import create_uses
+from pipeline.decide.measured import measurements
 from pipeline.decide.ranges import RowWriter, in_turn, ranges
 from pipeline.decide.surplus import create_copies, create_surplus
-from pipeline.decide.verdicts import parse_rules, verdicts_query, with_missed
+from pipeline.decide.verdicts import columns_named, parse_rules, verdicts_query, with_missed
 from pipeline.store.relations import Relations
+from pipeline.store.spans import IdRange
 from pipeline.verdicts.standing import create_standing
 
 BACKEND = "rules/1"
@@ -28,14 +30,20 @@ def decide(relations: Relations, config: DecideConfig, *, folder: Path, fingerpr
     create_copies(relations)
     reviewed, _ = create_standing(relations)
     capped = config.caps != Caps()
-    contested = "true" if capped else "passed.id IN (SELECT id FROM copies WHERE {within})"
+    measured = measurements(relations, columns_named(rules), reviewed=reviewed)
 
-    def decided(within: str) -> pa.Table:
+    def decided(span: IdRange) -> pa.Table:
         with relations.connection.cursor() as cursor:
-            query = verdicts_query(rules, within, contested=contested.format(within=within), reviewed=reviewed)
-            # In order, so that the same rows make the same file.
-            found = cursor.execute(query).to_arrow_table().sort_by("id")
-            return with_missed(found, rules, reviewed=reviewed)
+            clips = measured(span, cursor)
+            cursor.register("measured", clips)
+            found = cursor.execute(verdicts_query(rules, reviewed=reviewed)).to_arrow_table()
+            copies = cursor.execute(f"SELECT id FROM copies WHERE {span.sql()}").to_arrow_table()["id"]
+        # In order, so that the same rows make the same file; DuckDB keeps it where it joins nothing.
+        found = found if found["id"].equals(clips["id"]) else found.sort_by("id")
+        rows = with_missed(found, rules, reviewed=reviewed)
+        kept = pc.equal(rows["outcome"], "keep")
+        # Of these there may be too many.
+        return rows.append_column("contested", kept if capped else pc.and_(kept, pc.is_in(rows["id"], copies)))
 
     made, about = folder / "decisions", {"backend": BACKEND, "fingerprint": fingerprint}
     parts = ranges(relations)
@@ -46,8 +54,8 @@ def decide(relations: Relations, config: DecideConfig, *, folder: Path, fingerpr
                 waiting.write(rows.filter(rows["contested"]))
         relations.show("contested", folder / "contested")
         create_surplus(relations, config.caps)
-        for within in parts:
-            decisions.write(relations.connection.execute(_without_surplus(within)).to_arrow_table())
+        for span in parts:
+            decisions.write(relations.connection.execute(_without_surplus(span.sql())).to_arrow_table())
     return {"decisions": made}
 
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.store.parts import GROUP_ROWS
 from pipeline.store.relations import Relations
+from pipeline.store.spans import IdRange
 from schemas.tables import TABLES
 
 RANGE_CLIPS = 65_536
@@ -18,23 +19,23 @@ AT_ONCE = 2
 """Ranges at work at the same time: the queries have parts that one thread does alone."""
 
 
-def ranges(relations: Relations) -> list[str]:
-    """Conditions on ids that part the clips, whole sources each. An id begins with its source."""
+def ranges(relations: Relations) -> list[IdRange]:
+    """Ranges of ids that part the clips, whole sources each. An id begins with its source."""
     rows = relations.connection.execute(
         "SELECT source_id, count(*) FROM clips WHERE status = 'ok' GROUP BY 1 ORDER BY 1"
     )
-    found: list[str] = []
+    found: list[IdRange] = []
     first, clips = "", 0
     while some := rows.fetchmany(1000):
         for source, count in some:
             if clips and clips + count > RANGE_CLIPS:
-                found.append(f"id >= '{first}' AND id < '{source}'")
+                found.append(IdRange(first, source))
                 first, clips = source, 0
             clips += count
-    return [*found, f"id >= '{first}'"]
+    return [*found, IdRange(first)]
 
 
-def in_turn(work: Callable[[str], pa.Table], within: Iterable[str]) -> Iterator[pa.Table]:
+def in_turn(work: Callable[[IdRange], pa.Table], within: Iterable[IdRange]) -> Iterator[pa.Table]:
     """The results in order; a few ranges are at work at the same time, and no more are held."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         running: deque[Future[pa.Table]] = deque()
@@ -53,8 +54,11 @@ class RowWriter:
         self._schema = TABLES[table].schema
         self._own = {"status": "ok", "attempt": 1, "backend": backend, "fingerprint": fingerprint}
         flat = [field.name for field in self._schema if not pa.types.is_nested(field.type)]
-        # Of lists statistics help nobody, and take a third of the time.
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", write_statistics=flat)
+        # What is another in every row needs no dictionary, and of lists statistics help nobody: both take time.
+        again = [leaf for leaf in _leaves(self._schema) if leaf != "id" and not leaf.endswith(".values")]
+        self._writer = pq.ParquetWriter(
+            path, self._schema, compression="zstd", write_statistics=flat, use_dictionary=again
+        )
 
     def __enter__(self) -> "RowWriter":
         return self
@@ -69,3 +73,15 @@ class RowWriter:
         nothing = pa.nulls(rows.num_rows)
         arrays = [columns.get(field.name, nothing).cast(field.type) for field in self._schema]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=GROUP_ROWS)
+
+
+def _leaves(fields: Iterable[pa.Field], above: str = "") -> Iterator[str]:
+    """The columns of these fields as Parquet names them."""
+    for field in fields:
+        name, type_ = f"{above}{field.name}", field.type
+        while pa.types.is_list(type_):
+            name, type_ = f"{name}.list.element", type_.value_type
+        if pa.types.is_struct(type_):
+            yield from _leaves(type_, f"{name}.")
+        else:
+            yield name

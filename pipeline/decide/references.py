@@ -7,6 +7,7 @@ import pyarrow as pa
 from pipeline.decide.config import ReferenceBounds
 from pipeline.decide.ranges import RowWriter, in_turn, ranges
 from pipeline.store.relations import Relations
+from pipeline.store.spans import IdRange
 from pipeline.verdicts.standing import create_standing
 
 BACKEND = "references/1"
@@ -31,7 +32,7 @@ def choose_references(
     """
     _, bad = create_standing(relations)
 
-    def chosen(within: str) -> pa.Table:
+    def chosen(within: IdRange) -> pa.Table:
         with relations.connection.cursor() as cursor:
             query = references_query(bounds, descriptor, within, bad=bad)
             return cursor.execute(agreement_query(query) if looks else query).to_arrow_table().sort_by("id")
@@ -59,7 +60,7 @@ def agreement_query(references: str) -> str:
         SELECT refs.*, agreed.caption_similarity FROM refs LEFT JOIN agreed USING (id) ORDER BY id"""
 
 
-def references_query(bounds: ReferenceBounds, descriptor: str, within: str, *, bad: bool = False) -> str:
+def references_query(bounds: ReferenceBounds, descriptor: str, within: IdRange, *, bad: bool = False) -> str:
     """SQL of a row for every clip of a range: how many references it has, and which candidates they are, best first.
 
     A clip's references come from all its tracks in turn, the best of each first, so that with several people none is
@@ -69,7 +70,7 @@ def references_query(bounds: ReferenceBounds, descriptor: str, within: str, *, b
     Args:
         bounds: what may be packed.
         descriptor: what measured similarity, as `faces.descriptor` names it.
-        within: condition on `id` that holds for the rows of the range.
+        within: the range of clips.
         bad: whether there are pictures that reviewers called bad, in the table `bad_references`.
     """
     but = "AND (clip_id, file) NOT IN (SELECT clip_id, file FROM bad_references)" if bad else ""
@@ -80,7 +81,7 @@ def references_query(bounds: ReferenceBounds, descriptor: str, within: str, *, b
             SELECT clip_id, track, count(*) AS found, max(similarity) AS best,
                    min_by(rank, (-({SCORE}), rank), {limit}) AS ranks
             FROM candidates
-            WHERE {within.replace("id", "clip_id")} AND size >= {bounds.size}::FLOAT
+            WHERE {within.sql("clip_id")} AND size >= {bounds.size}::FLOAT
               AND coalesce(sharpness, 0) >= {bounds.sharpness}::FLOAT
               AND similarity BETWEEN {lower}::DOUBLE AND {upper}::DOUBLE {but}
             GROUP BY clip_id, track
@@ -93,13 +94,13 @@ def references_query(bounds: ReferenceBounds, descriptor: str, within: str, *, b
         ), counted AS (
             SELECT clip_id, sum(found)::INTEGER AS found, max(best) AS best FROM tracks GROUP BY clip_id
         ), speakers AS (
-            SELECT id, speaker_track FROM sync WHERE {within} AND speaker_track IS NOT NULL
+            SELECT id, speaker_track FROM sync WHERE {within.sql()} AND speaker_track IS NOT NULL
         )
         SELECT clips.id, coalesce(counted.found, 0) AS count,
                CASE WHEN speakers.id IS NOT NULL THEN coalesce(own.found, 0)::INTEGER END AS speaker_count,
                counted.best AS best_similarity,
                coalesce(chosen.ids, []) AS chosen, coalesce(own.ids, []) AS speaker_chosen
-        FROM (SELECT id FROM clips WHERE {within} AND status = 'ok') AS clips
+        FROM (SELECT id FROM clips WHERE {within.sql()} AND status = 'ok') AS clips
         LEFT JOIN counted ON counted.clip_id = clips.id
         LEFT JOIN chosen ON chosen.clip_id = clips.id
         LEFT JOIN speakers ON speakers.id = clips.id

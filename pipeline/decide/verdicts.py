@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.decide.config import DecideConfig
-from pipeline.decide.rules import Rule, parse_rule, rule_columns
+from pipeline.decide.rules import Rule, rule_columns
 from pipeline.decide.rules import quoted as column
 from schemas.errors import UserError
 from schemas.tables import CLIP_TABLES, TABLES
@@ -62,6 +62,9 @@ def parse_rules(config: DecideConfig) -> Rules:
 
 @lru_cache(8)
 def _parsed(subject: tuple[str, ...], sync: tuple[str, ...]) -> Rules:
+    # Here alone: most commands need no parser, and it takes long to load.
+    from pipeline.decide.grammar import parse_rule
+
     rules = Rules(subject=tuple(map(parse_rule, subject)), sync=tuple(map(parse_rule, sync)))
     columns = rule_columns()
     with duckdb.connect() as connection:
@@ -90,19 +93,24 @@ def _sample(table: str, name: str) -> str:
     return "[]::VARCHAR[]" if pa.types.is_list(type_) else "''::BLOB" if pa.types.is_binary(type_) else "''"
 
 
-def verdicts_query(rules: Rules, within: str, *, contested: str = "false", reviewed: bool = False) -> str:
-    """SQL of a row for every clip of a range: tier and outcome by the rules alone; for `with_missed`, what each rule
-    says (`r0`, `r1`, ...) and, where that is not true, the values that it saw (`v0`, ...).
+def columns_named(rules: Rules) -> dict[str, list[str]]:
+    """Clip-level table -> its columns that the rules name, those of `NEEDED` among them."""
+    names = sorted({name for _, rule in _every(rules, False) for name in rule.columns})
+    parted = [name.split(".") for name in names]
+    return {table: [column for of, column in parted if of == table] for table in ("clips", *CLIP_TABLES)}
 
-    Reads the tables `uses`, and `components` for the split. `within`: condition on `id` that holds for the rows of the
-    range. `contested`: condition on a clip that passes, of which there may be too many. `reviewed`: whether any verdict
-    stands; `standing` has them. Then `accepted` and `m0`, ... say what the rules would say without a verdict.
+
+def verdicts_query(rules: Rules, *, reviewed: bool = False) -> str:
+    """SQL of a row for every row of `measured`, which `pipeline.decide.measured` makes: tier and outcome by the rules
+    alone; for `with_missed`, what each rule says (`r0`, `r1`, ...) and, where that is not true, the values that it saw
+    (`v0`, ...).
+
+    `reviewed`: whether any verdict stands. Then `accepted` and `m0`, ... say what the rules would say without one.
     """
     every, free = _every(rules, reviewed), _free(rules, reviewed)
     judged = ", ".join(f"{_judged(rule, place in free)} AS r{place}" for place, (_, rule) in enumerate(every))
     judged += "".join(f", {every[place][1].sql} AS m{place}" for place in free)
     judged += ', coalesce("review".accepted, false) AS accepted' if reviewed else ", false AS accepted"
-    named = {name.split(".")[0] for _, rule in every for name in rule.columns}
     columns = sorted({name for tier, rule in every if rule not in NEEDED[tier] for name in rule.columns})
     seen = "".join(f', {column(name)} AS "{name}"' for name in columns)
     values = [_missing(rule) if rule in NEEDED[tier] else _seen(rule) for tier, rule in every]
@@ -111,29 +119,18 @@ def verdicts_query(rules: Rules, within: str, *, contested: str = "false", revie
         for place, value in enumerate(values)
     )
     shown += "".join(f", m{place}" for place in free)
-    # A table that no rule names would be read and joined all the same.
-    tables = " ".join(
-        f'LEFT JOIN {clip_rows(table, within, reviewed=reviewed)} AS "{table}" ON "{table}".id = "clips".id'
-        for table in CLIP_TABLES
-        if table in named
-    )
-    if reviewed:
-        tables += f' LEFT JOIN (SELECT * FROM standing WHERE {within}) AS "review" ON "review".id = "clips".id'
     return f"""
         WITH judged AS (
-            SELECT "clips".id, "clips".source_id, {judged}{seen}
-            FROM (SELECT * FROM clips WHERE {within} AND status = 'ok') AS "clips" {tables}
-            LEFT JOIN uses AS "locations" ON "locations".id = "clips".source_id
+            SELECT id, split, component, {judged}{seen} FROM measured
         ), passed AS (
             SELECT *, {_all(every, "subject")} AS subject_passed, {_all(every, "sync")} AS sync_passed FROM judged
         )
-        SELECT passed.id,
+        SELECT id,
                CASE WHEN NOT subject_passed THEN 'none' WHEN sync_passed THEN 'sync' ELSE 'subject' END AS tier,
                CASE WHEN subject_passed THEN 'keep' WHEN {_any_false(every)} THEN 'reject' ELSE 'unknown' END
                    AS outcome,
-               components.split, components.component, accepted, {shown},
-               subject_passed AND {contested} AS contested
-        FROM passed JOIN components ON components.id = passed.source_id"""
+               split, component, accepted, {shown}
+        FROM passed"""
 
 
 def with_missed(verdicts: pa.Table, rules: Rules, *, reviewed: bool = False) -> pa.Table:
@@ -149,7 +146,7 @@ def with_missed(verdicts: pa.Table, rules: Rules, *, reviewed: bool = False) -> 
         passed = verdicts[f"m{place}"].combine_chunks().fill_null(False)
         set_aside = pc.and_(verdicts["accepted"].combine_chunks(), pc.invert(passed))
         overruled[:, place] = set_aside.to_numpy(zero_copy_only=False)
-    rows = verdicts.select(["id", "tier", "outcome", "split", "component", "contested"])
+    rows = verdicts.select(["id", "tier", "outcome", "split", "component"])
     lists = {"failed_rules": failed, "unknown_rules": unknown, "overruled": overruled}
     for name, missed in lists.items():
         rows = rows.append_column(name, _lists(missed, seen, every))

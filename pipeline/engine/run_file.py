@@ -25,7 +25,9 @@ def resolve(files: Files, over: dict[str, Any]) -> CurateConfig:
         # A run remembers every option: those that the profile before set go back to their defaults.
         base = merged(_without(base, options_of(before)), options_of(profile))
     config = validated(CurateConfig, merged(base, over), where="configuration")
-    parse_rules(config.decide)
+    if over:
+        # Those that the run holds were checked when it was given them.
+        parse_rules(config.decide)
     return config
 
 

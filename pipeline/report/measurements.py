@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.decide.config import DecideConfig
+from pipeline.decide.grammar import parse_rule
 from pipeline.decide.licences import create_uses
-from pipeline.decide.rules import parse_rule, rule_columns
+from pipeline.decide.rules import rule_columns
 from pipeline.decide.thresholds import Threshold, thresholds
 from pipeline.report.meanings import MEANINGS
 from pipeline.report.words import TOPICS

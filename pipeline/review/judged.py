@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pipeline.decide.config import DecideConfig
 from pipeline.decide.funnel import UNSAID, rule_order
-from pipeline.decide.rules import Rule, parse_rule, quoted
+from pipeline.decide.grammar import parse_rule
+from pipeline.decide.rules import Rule, quoted
 from pipeline.decide.verdicts import NEEDED, REVIEWED, clip_rows
 from pipeline.review.session import Session
 from pipeline.store.relations import quoted as text_of

@@ -46,7 +46,11 @@ def write_table(files: Files, path: str, table: pa.Table) -> None:
 
 def conformed(table: str, rows: pa.Table) -> pa.Table:
     """Rows with the columns of this version; those that an older one did not write are NULL."""
-    schema = TABLES[table].schema
+    return fitted(rows, TABLES[table].schema)
+
+
+def fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows with the columns of a schema; those that they lack are NULL."""
     nothing = pa.nulls(rows.num_rows)
     names = set(rows.column_names)
     arrays = [(rows[field.name] if field.name in names else nothing).cast(field.type) for field in schema]

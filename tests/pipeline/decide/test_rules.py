@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decide.rules import parse_rule
+from pipeline.decide.grammar import parse_rule
 from schemas.errors import UserError
 
 
