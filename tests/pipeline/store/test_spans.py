@@ -1,0 +1,75 @@
+"""Ranges of ids read by Arrow are what DuckDB reads: whatever bundles they lie in, dropped, old or interleaved."""
+
+import tempfile
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.store import bundles
+from pipeline.store.bundles import write_bundle
+from pipeline.store.files import Files
+from pipeline.store.parts import to_arrow
+from pipeline.store.relations import Relations
+from pipeline.store.snapshots import Bundle, Snapshot
+from pipeline.store.spans import IdRange, SpanReader
+
+ABOUT = {"status": "ok", "backend": "test/1", "fingerprint": "f", "seconds": 0.0, "attempt": 1}
+SOURCES = [f"{number:x}" for number in range(8)]
+COLUMNS = ("luma", "contrast")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_groups() -> None:
+    """So that a part has several groups of rows, and a range ends within one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundles, "GROUP_ROWS", 3)
+        yield
+
+
+@st.composite
+def bundle(draw: st.DrawFn) -> tuple[set[str], set[str], bool]:
+    """Its sources, those of them that were dropped, and whether an older version wrote it, without a column."""
+    sources = draw(st.sets(st.sampled_from(SOURCES), min_size=1))
+    return sources, draw(st.sets(st.sampled_from(sorted(sources)))), draw(st.booleans())
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(bundle(), max_size=3),
+    st.integers(1, 3),
+    st.sampled_from(["", *SOURCES, "g"]),
+    st.sampled_from([None, *SOURCES, "g"]),
+)
+def test_a_range_is_what_duckdb_reads(
+    made: list[tuple[set[str], set[str], bool]], clips: int, first: str, last: str | None
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        files, snapshot, seen = Files(folder), Snapshot(), set[str]()
+        for number, (sources, dropped, older) in enumerate(made):
+            rows = [
+                {"id": f"{source}_{clip}_9", **ABOUT, "luma": 0.1 * clip, "contrast": float(number)}
+                for source in sources - seen
+                for clip in range(clips)
+            ]
+            seen |= sources - dropped
+            if not rows:
+                continue
+            table = to_arrow("quality", rows)
+            name, told = write_bundle(files, {"quality": table.drop_columns(["contrast"]) if older else table})
+            kept: Bundle = replace(told, dropped=sorted(dropped & {row["id"][0] for row in rows}))
+            snapshot = replace(snapshot, bundles={**snapshot.bundles, name: kept})
+        span = IdRange(first, last)
+        with Relations(files, snapshot).connection as connection:
+            expected = connection.execute(
+                f"SELECT id, luma, contrast FROM quality WHERE {span.sql()} ORDER BY id"
+            ).fetchall()
+        found = SpanReader(files, snapshot, ["quality"]).read("quality", COLUMNS, span)
+    assert [tuple(row.values()) for row in found.to_pylist()] == expected
+
+
+def test_a_table_that_nothing_was_written_of_has_no_rows() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        found = SpanReader(Files(folder), Snapshot(), ["sync"]).read("sync", ["p_value"], IdRange(""))
+    assert (found.num_rows, found.column_names) == (0, ["id", "p_value"])
