@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.store import bundles
@@ -36,13 +36,15 @@ def bundle(draw: st.DrawFn) -> tuple[set[str], set[str], bool]:
     return sources, draw(st.sets(st.sampled_from(sorted(sources)))), draw(st.booleans())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(bundle(), max_size=3),
     st.integers(1, 3),
     st.sampled_from(["", *EDGES]),
     st.sampled_from([None, *EDGES]),
 )
+@example([({"3"}, set(), False)], 3, "3_1_9", None)
+@example([({"3"}, set(), False)], 3, "", "3_1_9")
 def test_a_range_is_what_duckdb_reads(
     made: list[tuple[set[str], set[str], bool]], clips: int, first: str, last: str | None
 ) -> None:
