@@ -86,7 +86,10 @@ def _weight(weight: Weight) -> Finding:
 
 def print_findings(findings: list[Finding]) -> None:
     """As a table."""
-    table = Table("what", "state", "note", title="humo doctor", title_justify="left")
+    table = Table(title="humo doctor", title_justify="left")
+    for name in ("what", "state", "note"):
+        # Commands to copy stand here: a narrow terminal folds them, and cuts nothing off.
+        table.add_column(name, overflow="fold")
     for finding in findings:
         table.add_row(*map(escape, (finding.what, finding.state, finding.advice)))
     console.print(table)

@@ -84,7 +84,7 @@ def takedown(
 
     with open_to_write(run) as (files, snapshot, config):
         removed = take_down(files, snapshot, config, source=source, identity=identity, sample=sample)
-    console.print(f"{removed.clips} clips are gone, {removed.files} files deleted; the report too, write it again")
+    console.print(f"gone: clips {removed.clips}, files {removed.files}; the report too, write it again")
     console.print(
         "What 'humo encode' made of these shards still holds what was removed: delete it, and encode the new shards"
     )

@@ -7,8 +7,8 @@ the typer application. Nothing is imported upward, and a command imports what it
 
 import errno
 import sys
-from importlib.metadata import entry_points
-from typing import Any
+from importlib.metadata import entry_points, version
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import Abort, TyperException
@@ -26,12 +26,25 @@ HELP = "Videos of people from text, reference images and speech: curation, train
 
 def build() -> typer.Typer:
     """The application with every announced command, in the order of the packages' names."""
-    app = typer.Typer(
-        name="humo", help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-    )
+    app = typer.Typer(name="humo", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app.callback(help=HELP)(_every_command)
     for entry_point in sorted(entry_points(group="humo.commands"), key=lambda point: point.name):
         entry_point.load()(app)
     return app
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"humo {version('humo')}")
+        raise typer.Exit
+
+
+def _every_command(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What stands before any command."""
 
 
 def run(arguments: list[str] | None = None) -> int:
