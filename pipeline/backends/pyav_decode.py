@@ -11,6 +11,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from pipeline.stage import Unmeasurable
@@ -177,9 +178,12 @@ def decode_clip(media: Path | bytes) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     with av.open(BytesIO(media) if isinstance(media, bytes) else str(media.absolute()), "r", options=SAFE) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
+        # One for all frames: each frame's own would set up a converter for itself.
+        converter = VideoReformatter()
         try:
             for index, frame in enumerate(container.decode(stream)):
-                yield index, np.asarray(frame.to_ndarray(format="rgb24", threads=1), dtype=np.uint8)
+                rgb = converter.reformat(frame, format="rgb24", threads=1)
+                yield index, np.asarray(rgb.to_ndarray(), dtype=np.uint8)
         except av.error.FFmpegError as error:
             raise Unmeasurable(f"the clip does not decode: {error.strerror}") from error
 

@@ -60,8 +60,9 @@ class SignatureMeter:
 
     def add(self, base: Gray) -> None:
         """Take a grey picture of BASE_SIDE x BASE_SIDE; every second frame is enough."""
-        self._looks += _cells(base, LOOKS_SIDE)
-        self._cells.append(_cells(base, MOVES_SIDE).ravel())
+        cells = _cells(base.astype(np.float32), LOOKS_SIDE)
+        self._looks += cells
+        self._cells.append(_cells(cells, MOVES_SIDE).ravel())
 
     def to_bytes(self) -> bytes:
         """Looks (144 bytes), the step of the cells (float32), and every cell of every small picture in such steps."""
@@ -135,6 +136,6 @@ def _diagonal_sums(table: NDArray[np.float32], shifts: NDArray[np.int64]) -> NDA
     return np.asarray(sums[columns - 1 + shifts])
 
 
-def _cells(base: Gray, side: int) -> NDArray[np.float32]:
-    block = BASE_SIDE // side
-    return np.asarray(base.reshape(side, block, side, block).mean(axis=(1, 3), dtype=np.float32))
+def _cells(cells: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """The means of blocks. Their sides are powers of two, so that means of means lose nothing."""
+    return cv2.resize(cells, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32, copy=False)
