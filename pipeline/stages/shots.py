@@ -31,7 +31,7 @@ from pipeline.stage import Measured, Row, Source, Unmeasurable
 from pipeline.weights.locate import Weights
 from schemas.configuration import Configuration
 
-VERSION = 2
+VERSION = 3
 
 BACKEND = f"{scenedetect_cuts.BACKEND}, {pyav_decode.BACKEND}"
 
@@ -153,7 +153,7 @@ def _watch(path: Path, config: ShotsConfig, chances: TransitionChances | None) -
     scaler = VideoReformatter()
     with open_footage(path) as container:
         stream = picture_stream(container)
-        for picture in decode_pictures(container, stream, losses):
+        for picture in decode_pictures(container, stream, losses, finished=False):
             geometry = geometry or geometry_of(stream, picture.frame)
             times.append(picture.time_us)
             damaged.append(picture.damaged)
