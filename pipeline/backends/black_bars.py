@@ -36,7 +36,7 @@ def depths_of_frame(frame: av.VideoFrame) -> Depths:
 def depths_of_gray(gray_hw: NDArray[np.uint8]) -> Depths:
     """Measure a grey picture uint8 (H, W)."""
     # Sums of any part of any line are differences of these.
-    sums = cv2.integral(gray_hw)
+    sums = np.asarray(cv2.integral(gray_hw), dtype=np.int32)
     return _depths(_parts(sums) > BLACK, _parts(sums.T) > BLACK)
 
 
