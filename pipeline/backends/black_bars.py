@@ -1,6 +1,7 @@
 """Black bars around a picture: letterbox and pillarbox."""
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +35,9 @@ def depths_of_frame(frame: av.VideoFrame) -> Depths:
 
 def depths_of_gray(gray_hw: NDArray[np.uint8]) -> Depths:
     """Measure a grey picture uint8 (H, W)."""
-    return _depths(_parts(gray_hw) > BLACK, _parts(gray_hw.T) > BLACK)
+    # Sums of any part of any line are differences of these.
+    sums = np.asarray(cv2.integral(gray_hw), dtype=np.int32)
+    return _depths(_parts(sums) > BLACK, _parts(sums.T) > BLACK)
 
 
 def picture_within(depths: list[Depths]) -> Box | None:
@@ -80,8 +83,9 @@ def _first(lit: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.where(lit.any(axis=0), lit.argmax(axis=0), len(lit)) / len(lit)
 
 
-def _parts(lines: NDArray[np.uint8]) -> NDArray[np.float32]:
-    length = lines.shape[1]
+def _parts(sums: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Means of the parts of every line (lines, PARTS), from the sums of all that is above and left of a point."""
+    length = sums.shape[1] - 1
     edges = np.linspace(0, length, min(PARTS, length) + 1).astype(int)
-    sums = np.add.reduceat(lines, edges[:-1], axis=1, dtype=np.float32)
-    return np.asarray(sums / np.diff(edges), dtype=np.float32)
+    parts = np.diff(np.diff(sums[:, edges], axis=0), axis=1)
+    return np.asarray(parts / np.diff(edges), dtype=np.float32)

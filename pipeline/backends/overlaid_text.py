@@ -173,6 +173,8 @@ def _rows(marks: _Marks) -> list[NDArray[np.intp]]:
     beside = (taller <= UNLIKE * lower) & (gap <= GAP * taller) & (gap > -0.4 * lower) & (apart < 0.5 * taller)
     beside &= np.minimum(edges, apart) <= 0.12 * taller + 1
     beside &= (np.abs(one.tone - other.tone) < 36) & (thicker <= 2 * thinner + 0.5)
+    if beside.sum() < FEWEST - 1:
+        return []
     # Here alone: it takes longer to load than all of OpenCV.
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components

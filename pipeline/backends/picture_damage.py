@@ -40,7 +40,7 @@ def combing(gray_hw: NDArray[np.uint8]) -> float:
     """
     if gray_hw.shape[0] < 3:
         return 0.0
-    above, line, below = (gray_hw[at : gray_hw.shape[0] - 2 + at].astype(np.int16) for at in range(3))
-    off = np.minimum(np.abs(line - above), np.abs(line - below))
-    teeth = (off > COMB_LEVELS) & ((line > above) == (line > below)) & (np.abs(above - below) < off // 2)
+    above, line, below = (gray_hw[at : gray_hw.shape[0] - 2 + at] for at in range(3))
+    off = cv2.min(cv2.absdiff(line, above), cv2.absdiff(line, below))
+    teeth = (off > COMB_LEVELS) & ((line > above) == (line > below)) & (cv2.absdiff(above, below) < off // 2)
     return float(teeth.mean())

@@ -35,7 +35,7 @@ class PictureMotion:
     def add(self, small: Gray, change: float | None, *, compare: bool) -> None:
         """The next picture, and its mean change since the one before in grey levels; None for the first.
 
-        `compare`: measure the shift since the last picture for which this was asked; it costs a third of a millisecond.
+        `compare`: measure the shift since the last picture for which this was asked; it costs about a millisecond.
         """
         if change is not None:
             self._steps += 1

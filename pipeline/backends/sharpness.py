@@ -19,15 +19,17 @@ def sharpness(gray_hw: NDArray[np.uint8]) -> float | None:
     if min(gray_hw.shape) <= TAPS:
         return None
     lost: list[float] = []
-    for lines in (gray_hw, np.ascontiguousarray(gray_hw.T)):
-        # Neighbours in a box blur share all pixels but two, so that their difference needs no blur: it is that of the
-        # two pixels TAPS apart, over TAPS.
-        middle = TAPS // 2
-        steps = cv2.absdiff(lines[middle + 1 : -middle], lines[middle : -middle - 1])
-        blurred = cv2.absdiff(lines[TAPS:], lines[:-TAPS])
+    middle = TAPS // 2
+    # Neighbours in a box blur share all pixels but two, so that their difference needs no blur: it is that of the two
+    # pixels TAPS apart, over TAPS.
+    for beside, apart in (
+        ((gray_hw[middle + 1 : -middle], gray_hw[middle : -middle - 1]), (gray_hw[TAPS:], gray_hw[:-TAPS])),
+        ((gray_hw[:, middle + 1 : -middle], gray_hw[:, middle : -middle - 1]), (gray_hw[:, TAPS:], gray_hw[:, :-TAPS])),
+    ):
+        steps, blurred = cv2.absdiff(*beside), cv2.absdiff(*apart)
         total = cv2.sumElems(steps)[0]
         if total < LEAST_VARIATION * steps.size:
             return None
-        loss = cv2.subtract(np.multiply(steps, TAPS, dtype=np.uint16), blurred.astype(np.uint16))
+        loss = cv2.addWeighted(steps, TAPS, blurred, -1, 0, dtype=cv2.CV_16U)
         lost.append(cv2.sumElems(loss)[0] / (TAPS * total))
     return min(lost)

@@ -60,8 +60,9 @@ class SignatureMeter:
 
     def add(self, base: Gray) -> None:
         """Take a grey picture of BASE_SIDE x BASE_SIDE; every second frame is enough."""
-        self._looks += _cells(base, LOOKS_SIDE)
-        self._cells.append(_cells(base, MOVES_SIDE).ravel())
+        cells = _cells(base.astype(np.float32), LOOKS_SIDE)
+        self._looks += cells
+        self._cells.append(_cells(cells, MOVES_SIDE).ravel())
 
     def to_bytes(self) -> bytes:
         """Looks (144 bytes), the step of the cells (float32), and every cell of every small picture in such steps."""
@@ -75,7 +76,16 @@ class SignatureMeter:
 
 
 def small_picture(gray_hw: Gray) -> Gray:
-    """A frame at BASE_SIDE x BASE_SIDE."""
+    """A frame at BASE_SIDE x BASE_SIDE: means of areas."""
+    height, width = gray_hw.shape
+    if _sums_alone(height) and width % BASE_SIDE:
+        # The sums of rows leave OpenCV a fifth of the picture to weigh. They are rounded, but at the middle between two
+        # levels of a mean of an odd number of rows: a mean at exactly that place may come out a level off, no other.
+        sums = np.add.reduce(gray_hw.reshape(BASE_SIDE, -1, width), axis=1, dtype=np.uint16)
+        small = cv2.resize(sums, (BASE_SIDE, BASE_SIDE), interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.convertScaleAbs(small, alpha=BASE_SIDE / height), dtype=np.uint8)
+    if _sums_alone(width) and height % BASE_SIDE:
+        return np.ascontiguousarray(small_picture(np.asarray(cv2.transpose(gray_hw), dtype=np.uint8)).T)
     return np.asarray(cv2.resize(gray_hw, (BASE_SIDE, BASE_SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
@@ -135,6 +145,11 @@ def _diagonal_sums(table: NDArray[np.float32], shifts: NDArray[np.int64]) -> NDA
     return np.asarray(sums[columns - 1 + shifts])
 
 
-def _cells(base: Gray, side: int) -> NDArray[np.float32]:
-    block = BASE_SIDE // side
-    return np.asarray(base.reshape(side, block, side, block).mean(axis=(1, 3), dtype=np.float32))
+def _cells(cells: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """The means of blocks. Their sides are powers of two, so that means of means lose nothing."""
+    return cv2.resize(cells, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32, copy=False)
+
+
+def _sums_alone(side: int) -> bool:
+    """Whether every small pixel stands for a whole, odd number of lines, as with 480."""
+    return side % (2 * BASE_SIDE) == BASE_SIDE

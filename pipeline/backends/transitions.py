@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from pipeline.backends.scenedetect_cuts import LONGEST_LAG, CutProposer
 
 Kind = Literal["cut", "fade", "dissolve"]
-Thumb = NDArray[np.float32]
+Thumb = NDArray[np.uint8]
+Luma = NDArray[np.float32]
 
 PICTURE_WIDTH, PICTURE_HEIGHT = 192, 128
 THUMB_SIDE = 32
@@ -47,6 +48,7 @@ _LIT = 18.0
 """Cells darker than this say nothing: black bars, and the black part of a picture."""
 _NEIGHBOURS = 4
 _AROUND = np.ones((3, 3), np.uint8)
+_SUM = np.ones((1, 3), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ class _Seen:
     time_us: int
     thumb: Thumb
     """BGR (32, 32, 3)."""
-    luma: Thumb
+    luma: Luma
     """Their mean, flat: (1024,)."""
     change: float
     """Mean absolute change since the picture before."""
@@ -95,7 +97,7 @@ class _Gradual:
     kind: Kind
     window: int
     """The shortest window that it was found in, in steps."""
-    headings: tuple[Thumb, Thumb]
+    headings: tuple[Luma, Luma]
     """The way the pictures went (unit length) in the first and in the last window that it was found in."""
 
     def joined(self, earlier: "_Gradual") -> "_Gradual":
@@ -136,12 +138,12 @@ class TransitionFinder:
 
     def add(self, time_us: int, picture_bgr: NDArray[np.uint8]) -> None:
         """Take the next picture: BGR uint8 (PICTURE_HEIGHT, PICTURE_WIDTH, 3), whatever its true aspect."""
-        thumb: Thumb = cv2.resize(picture_bgr, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA).astype(
-            np.float32
+        thumb = cv2.resize(picture_bgr, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA).astype(
+            np.uint8, copy=False
         )
-        before = self._recent[-1] if self._recent else None
-        change = float(np.abs(thumb - before.thumb).mean()) if before else 0.0
-        seen = _Seen(self._count, time_us, thumb, thumb.mean(axis=2).ravel(), change)
+        luma = cv2.transform(thumb.astype(np.float32), _SUM).ravel() / np.float32(3)
+        change = _apart(thumb, self._recent[-1].thumb) if self._recent else 0.0
+        seen = _Seen(self._count, time_us, thumb, luma, change)
         self._recent.append(seen)
         self._pending.extend(sorted(self._proposer.add(self._count, picture_bgr)))
         self._note_blank(seen)
@@ -181,7 +183,7 @@ class TransitionFinder:
         limits = self._sensitivity
         seen = list(self._recent)
         old, new = seen[at - 1], seen[at]
-        difference = np.abs(new.thumb - old.thumb).max(axis=2)
+        difference = cv2.absdiff(new.thumb, old.thumb).max(axis=2)
         around = [each.change for each in (*seen[max(1, at - _NEIGHBOURS) : at], *seen[at + 1 : at + 1 + _NEIGHBOURS])]
         if any(_spread(difference, each.luma) < limits.cut_spread for each in (old, new)):
             return False
@@ -198,8 +200,7 @@ class TransitionFinder:
             for end in range(max(at, start + 1), len(seen)):
                 if seen[end].time_us - seen[start].time_us > limit_us:
                     break
-                distance = float(np.abs(seen[end].thumb - seen[start - 1].thumb).mean())
-                if distance < 0.4 * seen[at].change:
+                if _apart(seen[end].thumb, seen[start - 1].thumb) < 0.4 * seen[at].change:
                     return True
         return False
 
@@ -225,7 +226,7 @@ class TransitionFinder:
             found = found.joined(self._gradual.pop())
         self._gradual.append(found)
 
-    def _extent(self, start: int, end: int) -> tuple[int, int, Thumb]:
+    def _extent(self, start: int, end: int) -> tuple[int, int, Luma]:
         """Walk outwards from the window's middle for as long as pictures go on from its one end to the other."""
         steps = list(self._steps)
         heading = steps[end].luma - steps[start].luma
@@ -249,7 +250,7 @@ class TransitionFinder:
         return steps[left].index + 1, steps[right + 1].index, heading
 
     def _note_blank(self, seen: _Seen) -> None:
-        if float(seen.luma.mean()) >= BLANK_MEAN or float(seen.luma.std()) >= BLANK_SPREAD:
+        if cv2.mean(seen.luma)[0] >= BLANK_MEAN or float(seen.luma.std()) >= BLANK_SPREAD:
             return
         if self._blanks and self._blanks[-1][1] == seen.index:
             self._blanks[-1][1] = seen.index + 1
@@ -307,26 +308,26 @@ def _line(steps: deque[_Seen], start: int, end: int, greatest: float) -> _Line |
     None where they do not advance on it, or where the residual of one is `greatest` or more.
     """
     old, new = steps[start].luma, steps[end].luma
-    heading = new - old
     # Cells on the edge of a black bar are half bar: they would keep a white picture from being blank.
-    bright = (np.maximum(old, new) > _LIT).astype(np.uint8).reshape(THUMB_SIDE, THUMB_SIDE)
-    lit = cv2.erode(bright, _AROUND).ravel() > 0
-    cells = int(np.count_nonzero(lit))
-    if cells < 0.05 * lit.size:
+    bright = (np.maximum(old, new) > _LIT).view(np.uint8).reshape(THUMB_SIDE, THUMB_SIDE)
+    lit = np.flatnonzero(cv2.erode(bright, _AROUND))
+    cells, share_lit = len(lit), len(lit) / len(old)
+    if share_lit < 0.05:
         return None
-    heading[~lit] = 0.0
+    old, new = old[lit], new[lit]
+    heading = new - old
     length = float(heading @ heading)
     if length < LEAST_WAY**2 * cells or np.count_nonzero(np.abs(heading) > _CHANGED) < LINE_SPREAD * cells:
         return None
     residual = 0.0
     at = 0.0
     for part in (0.25, 0.5, 0.75):
-        way = steps[start + round(part * (end - start))].luma - old
+        way = steps[start + round(part * (end - start))].luma[lit] - old
         share = float(way @ heading) / length
         if share - at < 0.1:
             return None
         at = share
-        off = np.sort(np.abs((way - share * heading)[lit]))[: round(STILL_SHARE * cells)]
+        off = np.sort(np.abs(way - share * heading))[: round(STILL_SHARE * cells)]
         residual = max(residual, float(np.sqrt(float(off @ off) / length)))
         # Most pictures show no dissolve, and most of these are told here, by the first of the three.
         if residual >= greatest:
@@ -334,14 +335,20 @@ def _line(steps: deque[_Seen], start: int, end: int, greatest: float) -> _Line |
     if 1 - at < 0.1:
         return None
     ends: list[_End] = []
-    for luma in (old[lit], new[lit]):
-        ends.append(_End(mean=float(luma.mean()), spread=float(luma.std()), lit=cells / lit.size))
-    a, b = old[lit] - ends[0].mean, new[lit] - ends[1].mean
+    for luma in (old, new):
+        mean, spread = cv2.meanStdDev(luma)
+        ends.append(_End(mean=float(mean[0, 0]), spread=float(spread[0, 0]), lit=share_lit))
+    a, b = old - ends[0].mean, new - ends[1].mean
     likeness = float(a @ b) / cells / max(ends[0].spread * ends[1].spread, 1.0)
     return _Line(residual, likeness, *ends)
 
 
-def _spread(difference: Thumb, luma: Thumb) -> float:
+def _apart(one: Thumb, other: Thumb) -> float:
+    """Mean absolute difference of two pictures."""
+    return cv2.norm(one, other, cv2.NORM_L1) / one.size
+
+
+def _spread(difference: Thumb, luma: Luma) -> float:
     """Share of a picture's cells that changed; 1 for a picture that has next to none."""
     lit = luma.reshape(difference.shape) > _LIT
     return float((difference[lit] > _CHANGED).mean()) if lit.mean() >= 0.05 else 1.0

@@ -14,7 +14,7 @@ from pipeline.backends.signature import EVERY, SignatureMeter, small_picture
 from pipeline.stage import Clip, FrameMeter, FramesHWC, Gray, Measured, Media, Unmeasurable
 from schemas.configuration import Configuration
 
-VERSION = 4
+VERSION = 5
 
 STRIP_FRAMES = 5
 STRIP_WIDTH_PX = 160

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -30,7 +31,7 @@ from pipeline.stage import Measured, Row, Source, Unmeasurable
 from pipeline.weights.locate import Weights
 from schemas.configuration import Configuration
 
-VERSION = 2
+VERSION = 3
 
 BACKEND = f"{scenedetect_cuts.BACKEND}, {pyav_decode.BACKEND}"
 
@@ -148,15 +149,22 @@ def _watch(path: Path, config: ShotsConfig, chances: TransitionChances | None) -
     times, damaged = array("q"), array("b")
     geometry: Geometry | None = None
     end_us = 0
+    # One for all pictures: each picture's own would set up a scaler for itself.
+    scaler = VideoReformatter()
     with open_footage(path) as container:
         stream = picture_stream(container)
-        for picture in decode_pictures(container, stream, losses):
+        for picture in decode_pictures(container, stream, losses, finished=False):
             geometry = geometry or geometry_of(stream, picture.frame)
             times.append(picture.time_us)
             damaged.append(picture.damaged)
             end_us = picture.time_us + picture.duration_us
-            small = picture.frame.reformat(
-                width=PICTURE_WIDTH, height=PICTURE_HEIGHT, format="bgr24", interpolation="AREA", threads=1
+            small = scaler.reformat(
+                picture.frame,
+                width=PICTURE_WIDTH,
+                height=PICTURE_HEIGHT,
+                format="bgr24",
+                interpolation="AREA",
+                threads=1,
             )
             seen = np.asarray(small.to_ndarray(), dtype=np.uint8)
             finder.add(picture.time_us, seen)
