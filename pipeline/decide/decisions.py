@@ -1,5 +1,6 @@
 """Decisions: for every clip its tier, its outcome and the rules that it failed; from the measurements alone."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,9 +26,12 @@ def decide(relations: Relations, config: DecideConfig, *, folder: Path, fingerpr
     Raises UserError for a rule that cannot be used.
     """
     rules = parse_rules(config)
-    create_uses(relations)
-    create_components(relations, config.val_fraction, folder=folder)
-    create_copies(relations)
+    with ThreadPoolExecutor(1) as pool, relations.connection.cursor() as cursor:
+        # Beside the components, which leave a core idle for a while.
+        copies = pool.submit(create_copies, cursor)
+        create_uses(relations)
+        create_components(relations, config.val_fraction, folder=folder)
+        copies.result()
     reviewed, _ = create_standing(relations)
     capped = config.caps != Caps()
     measured = measurements(relations, columns_named(rules), reviewed=reviewed)
@@ -37,13 +41,13 @@ def decide(relations: Relations, config: DecideConfig, *, folder: Path, fingerpr
             clips = measured(span, cursor)
             cursor.register("measured", clips)
             found = cursor.execute(verdicts_query(rules, reviewed=reviewed)).to_arrow_table()
-            copies = cursor.execute(f"SELECT id FROM copies WHERE {span.sql()}").to_arrow_table()["id"]
+            several = cursor.execute(f"SELECT id FROM copies WHERE {span.sql()}").to_arrow_table()["id"]
         # In order, so that the same rows make the same file; DuckDB keeps it where it joins nothing.
         found = found if found["id"].equals(clips["id"]) else found.sort_by("id")
         rows = with_missed(found, rules, reviewed=reviewed)
         kept = pc.equal(rows["outcome"], "keep")
         # Of these there may be too many.
-        return rows.append_column("contested", kept if capped else pc.and_(kept, pc.is_in(rows["id"], copies)))
+        return rows.append_column("contested", kept if capped else pc.and_(kept, pc.is_in(rows["id"], several)))
 
     made, about = folder / "decisions", {"backend": BACKEND, "fingerprint": fingerprint}
     parts = ranges(relations)

@@ -23,8 +23,8 @@ def measurements(
     along as `review`. All may be called by several threads at once, each with a connection of its own.
     """
     tables = {table: names for table, names in columns.items() if names and table != "clips"}
-    # DuckDB tells what sets made, and captions with those that reviewers wrote; all else is read from its parts.
-    told = {table for table in tables if not relations.snapshot.holding(table) or (table == "captions" and reviewed)}
+    # What is not as the snapshot has it DuckDB tells: captions with those that reviewers wrote, references just chosen.
+    told = {table for table in tables if table in relations.shown or (table == "captions" and reviewed)}
     reader = SpanReader(relations.files, relations.snapshot, ["clips", *(tables.keys() - told)])
 
     def measured(span: IdRange, connection: duckdb.DuckDBPyConnection) -> pa.Table:

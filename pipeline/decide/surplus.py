@@ -3,6 +3,8 @@
 All are made by what is in the rows, and ties by the hash of the id, so that no order of work changes them.
 """
 
+import duckdb
+
 from pipeline.decide.config import Caps
 from pipeline.store.relations import Relations
 
@@ -15,9 +17,9 @@ def cap_rules(caps: Caps) -> list[str]:
     return [f"caps: at most {cap} of {what}" for what, cap in given.items() if cap is not None]
 
 
-def create_copies(relations: Relations) -> None:
+def create_copies(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the table `copies` (id, group, worth, elsewhere) of clips of which there are several, in any run."""
-    relations.connection.execute(
+    connection.execute(
         """CREATE OR REPLACE TABLE copies AS
            SELECT id, "group", worth, CASE WHEN duplicate_run IS NOT NULL
                   THEN 'kept copy = ' || duplicate_of || ' in ' || duplicate_run END AS elsewhere

@@ -53,10 +53,10 @@ def decide_again(files: Files, snapshot: Snapshot, config: CurateConfig, *, dry_
             _show_before(after, before)
             edited = show_verdicts(after, config, folder)
             chosen = set_parts("references", after, config)["references"]
-            if files.exists(chosen) and not edited:
-                after.show("references", files.address(chosen))
-            else:
+            if edited or not files.exists(chosen):
                 _try("references", after, config, folder)
+            elif chosen != snapshot.sets.get("references"):
+                after.show("references", files.address(chosen))
             _try("decide", after, config, folder)
             return Again(funnel=funnel(after, config.decide), changes=_changes(after))
         finally:

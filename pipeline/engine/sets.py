@@ -103,9 +103,10 @@ def run_set(stage: str, files: Files, snapshot: Snapshot, config: CurateConfig) 
 def follow_verdicts(files: Files, snapshot: Snapshot, config: CurateConfig) -> Snapshot:
     """The snapshot with all verdicts in their table, and what stands on them: people, references, decisions."""
     before, snapshot = snapshot, folded(files, snapshot)
-    was, now = (edits_digest(edits(Relations(files, one))) for one in (before, snapshot))
-    for stage in OF_PEOPLE if was != now else ():
-        snapshot = run_set(stage, files, snapshot, config)
+    if snapshot != before:
+        was, now = (edits_digest(edits(Relations(files, one))) for one in (before, snapshot))
+        for stage in OF_PEOPLE if was != now else ():
+            snapshot = run_set(stage, files, snapshot, config)
     for stage in DECISIONS:
         snapshot = run_set(stage, files, snapshot, config)
     return snapshot

@@ -1,7 +1,7 @@
 """Current tables as relations: the one way to read a run."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import duckdb
@@ -49,6 +49,8 @@ class Relations:
         # What a query is done with goes back to the system at once; else it adds up from query to query.
         self.connection.execute("SET allocator_flush_threshold = '1MB'")
         self.connection.execute("SET allocator_bulk_deallocation_flush_threshold = '1MB'")
+        self.shown: set[str] = set()
+        """Names under which `show` put other rows than the snapshot's."""
         self._shown: dict[str, Path] = {}
         if files.remote is not None:
             self.connection.register_filesystem(files.remote)
@@ -95,6 +97,7 @@ class Relations:
 
     def show(self, table: str, path: Path | str) -> None:
         """Show the rows of a Parquet file under a table's name, for this connection alone."""
+        self.shown.add(table)
         if isinstance(path, Path) and table in TABLES:
             self._shown[table] = path
         self.connection.execute(f'CREATE OR REPLACE VIEW "{table}" AS SELECT * FROM read_parquet({quoted(str(path))})')
@@ -127,9 +130,7 @@ class Relations:
 
     def _missing(self, name: str) -> str:
         """SQL of the columns that a set table lacks because an older version wrote it: they are NULL."""
-        with self.files.open_committed(self.snapshot.sets[name]) as file:
-            written = pq.read_schema(file)
-        check_version(written, where=f"{self.files.root}/{self.snapshot.sets[name]}")
+        written = _written(self.files, self.snapshot.sets[name])
         lacking = (field for field in TABLES[name].schema if field.name not in written.names)
         return "".join(f', NULL::{_sql_type(field.type)} AS "{field.name}"' for field in lacking)
 
@@ -141,6 +142,15 @@ class Relations:
         listed = ", ".join(quoted(self.files.address(path)) for path in paths)
         options = ", union_by_name = true" if by_name else ""
         return f"SELECT {columns} FROM read_parquet([{listed}]{options})"
+
+
+@lru_cache(maxsize=64)
+def _written(files: Files, path: str) -> pa.Schema:
+    """What a committed part holds. A command opens several snapshots that share their parts, which never change."""
+    with files.open_committed(path) as file:
+        written = pq.read_schema(file)
+    check_version(written, where=f"{files.root}/{path}")
+    return written
 
 
 def _no_rows(schema: pa.Schema) -> str:

@@ -1,4 +1,4 @@
-"""Item tables read a range of ids at a time, some columns of them: by Arrow, which takes a third of DuckDB's time."""
+"""Tables read a range of ids at a time, some columns of them: by Arrow, which takes a third of DuckDB's time."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -48,14 +48,15 @@ class _Part:
 
 
 class SpanReader:
-    """The item tables of one snapshot. What their files say of themselves is read once."""
+    """The tables of one snapshot. What their files say of themselves is read once."""
 
     def __init__(self, files: Files, snapshot: Snapshot, tables: Iterable[str]) -> None:
         self._files = files
-        self._parts = {
-            table: [_part(files, bundle.parts[table], bundle.dropped) for _, bundle in snapshot.holding(table)]
-            for table in tables
-        }
+        self._parts: dict[str, list[_Part]] = {}
+        for table in tables:
+            held = [(bundle.parts[table], bundle.dropped) for _, bundle in snapshot.holding(table)]
+            held += [(snapshot.sets[table], [])] if table in snapshot.sets else []
+            self._parts[table] = [_part(files, path, dropped) for path, dropped in held]
 
     def read(self, table: str, columns: Sequence[str], span: IdRange) -> pa.Table:
         """The current rows of a range: their ids, in order, and these columns. One that an older version of the table
