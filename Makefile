@@ -8,7 +8,7 @@ demo: .venv/installed
 	.venv/bin/humo demo --out $(OUT)
 
 test: .venv/installed lint
-	.venv/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 lint: .venv/installed
 	.venv/bin/ruff check .

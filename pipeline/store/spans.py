@@ -43,8 +43,8 @@ class _Part:
     path: str
     dropped: list[str]
     about: pq.FileMetaData
-    groups: list[tuple[str, str]]
-    """The first and the last id of each group of rows."""
+    groups: list[tuple[int, str, str]]
+    """Number, first and last id of each group of rows; a table without rows may have an empty one, which is left out."""
 
 
 class SpanReader:
@@ -71,7 +71,7 @@ class SpanReader:
         return whole if follow else whole.sort_by("id")
 
     def _rows(self, part: _Part, schema: pa.Schema, span: IdRange) -> pa.Table:
-        groups = [number for number, edges in enumerate(part.groups) if span.meets(*edges)]
+        groups = [number for number, first, last in part.groups if span.meets(first, last)]
         if not groups:
             return schema.empty_table()
         written = part.about.schema.to_arrow_schema().names
@@ -88,8 +88,9 @@ def _part(files: Files, path: str, dropped: list[str]) -> _Part:
         about = pq.read_metadata(file)
     check_version(about.schema.to_arrow_schema(), where=f"{files.root}/{path}")
     at = about.schema.names.index("id")
-    groups: list[tuple[str, str]] = []
+    groups: list[tuple[int, str, str]] = []
     for number in range(about.num_row_groups):
-        edges = about.row_group(number).column(at).statistics
-        groups.append((edges.min, edges.max))
+        if about.row_group(number).num_rows:
+            edges = about.row_group(number).column(at).statistics
+            groups.append((number, edges.min, edges.max))
     return _Part(path, dropped, about, groups)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.store import bundles
 from pipeline.store.bundles import write_bundle
 from pipeline.store.files import Files
-from pipeline.store.parts import to_arrow
+from pipeline.store.parts import to_arrow, write_part
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Bundle, Snapshot
 from pipeline.store.spans import IdRange, SpanReader
@@ -74,5 +74,10 @@ def test_a_range_is_what_duckdb_reads(
 
 def test_a_table_that_nothing_was_written_of_has_no_rows() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        found = SpanReader(Files(folder), Snapshot(), ["sync"]).read("sync", ["p_value"], IdRange(""))
-    assert (found.num_rows, found.column_names) == (0, ["id", "p_value"])
+        files = Files(folder)
+        write_part(files, "references", "tables/references/f/none.parquet", [])
+        snapshot = Snapshot(sets={"references": "tables/references/f/none.parquet"})
+        reader = SpanReader(files, snapshot, ["references", "sync"])
+        for table, column in (("references", "count"), ("sync", "p_value")):
+            found = reader.read(table, [column], IdRange(""))
+            assert (found.num_rows, found.column_names) == (0, ["id", column])
