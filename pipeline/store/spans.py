@@ -44,7 +44,7 @@ class _Part:
     dropped: list[str]
     about: pq.FileMetaData
     groups: list[tuple[int, str, str]]
-    """Number, first and last id of each group of rows; a table without rows may have an empty one, which is left out."""
+    """Number, first and last id of each group of rows; an empty one, as a table without rows may have, is left out."""
 
 
 class SpanReader:
