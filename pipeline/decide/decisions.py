@@ -35,12 +35,13 @@ def decide(relations: Relations, config: DecideConfig, *, folder: Path, fingerpr
     reviewed, _ = create_standing(relations)
     capped = config.caps != Caps()
     measured = measurements(relations, columns_named(rules), reviewed=reviewed)
+    query = verdicts_query(rules, reviewed=reviewed)
 
     def decided(span: IdRange) -> pa.Table:
         with relations.connection.cursor() as cursor:
             clips = measured(span, cursor)
             cursor.register("measured", clips)
-            found = cursor.execute(verdicts_query(rules, reviewed=reviewed)).to_arrow_table()
+            found = cursor.execute(query).to_arrow_table()
             several = cursor.execute(f"SELECT id FROM copies WHERE {span.sql()}").to_arrow_table()["id"]
         # In order, so that the same rows make the same file; DuckDB keeps it where it joins nothing.
         found = found if found["id"].equals(clips["id"]) else found.sort_by("id")

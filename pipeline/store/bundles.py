@@ -49,10 +49,14 @@ def keys_of(table: pa.Table) -> pa.Array:
 
 def current_rows(files: Files, bundle: Bundle, table: str) -> pa.Table:
     """The rows of a bundle's table that count."""
-    rows = conformed(table, read_part(files, bundle.parts[table]))
-    if not bundle.dropped:
+    return without(conformed(table, read_part(files, bundle.parts[table])), bundle.dropped)
+
+
+def without(rows: pa.Table, dropped: Collection[str]) -> pa.Table:
+    """Rows without those of these sources or locations."""
+    if not dropped:
         return rows
-    return rows.filter(pc.invert(pc.is_in(keys_of(rows), pa.array(bundle.dropped, pa.string()))))
+    return rows.filter(pc.invert(pc.is_in(keys_of(rows), pa.array(dropped, pa.string()))))
 
 
 def merged(files: Files, snapshot: Snapshot, *, every_dropped: bool = False) -> Snapshot:

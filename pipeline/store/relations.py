@@ -1,6 +1,6 @@
 """Current tables as relations: the one way to read a run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.store.bundles import keys_of
+from pipeline.store.bundles import without
 from pipeline.store.files import Files
 from pipeline.store.parts import GROUP_ROWS, conformed
 from pipeline.store.snapshots import Snapshot
@@ -49,9 +49,8 @@ class Relations:
         # What a query is done with goes back to the system at once; else it adds up from query to query.
         self.connection.execute("SET allocator_flush_threshold = '1MB'")
         self.connection.execute("SET allocator_bulk_deallocation_flush_threshold = '1MB'")
-        self.shown: set[str] = set()
-        """Names under which `show` put other rows than the snapshot's."""
-        self._shown: dict[str, Path] = {}
+        self.shown: dict[str, Path | str] = {}
+        """Name -> the file of other rows than the snapshot's that `show` put there."""
         if files.remote is not None:
             self.connection.register_filesystem(files.remote)
         for name in TABLES:
@@ -78,28 +77,19 @@ class Relations:
 
     def batches(self, table: str) -> Iterator[pa.Table]:
         """A table, some thousand rows at a time."""
-        held: list[tuple[str | Path, list[str]]]
-        held = [(bundle.parts[table], bundle.dropped) for _, bundle in self.snapshot.holding(table)]
-        if table in self._shown:
-            held = [(self._shown[table], [])]
-        elif table in self.snapshot.sets:
-            held.append((self.snapshot.sets[table], []))
+        shown = self.shown.get(table)
+        held: Iterable[tuple[str | Path, list[str]]]
+        held = [(shown, [])] if isinstance(shown, Path) else self.snapshot.held(table)
         for path, dropped in held:
             with path.open("rb") if isinstance(path, Path) else self.files.open_committed(path) as file:
                 parquet = pq.ParquetFile(file)
                 check_version(parquet.schema_arrow, where=f"{self.files.root}/{path}")
                 for batch in parquet.iter_batches(batch_size=GROUP_ROWS):
-                    rows = conformed(table, pa.Table.from_batches([batch]))
-                    if dropped:
-                        gone = set(dropped)
-                        rows = rows.filter(pa.array(key not in gone for key in keys_of(rows).to_pylist()))
-                    yield rows
+                    yield without(conformed(table, pa.Table.from_batches([batch])), dropped)
 
     def show(self, table: str, path: Path | str) -> None:
         """Show the rows of a Parquet file under a table's name, for this connection alone."""
-        self.shown.add(table)
-        if isinstance(path, Path) and table in TABLES:
-            self._shown[table] = path
+        self.shown[table] = path
         self.connection.execute(f'CREATE OR REPLACE VIEW "{table}" AS SELECT * FROM read_parquet({quoted(str(path))})')
 
     def _view(self, name: str) -> None:

@@ -50,6 +50,11 @@ class Snapshot:
         """The bundles that have rows of an item table, by name, in order."""
         return [(name, bundle) for name, bundle in sorted(self.bundles.items()) if table in bundle.parts]
 
+    def held(self, table: str) -> list[tuple[str, list[str]]]:
+        """The parts of a table, and of each the keys whose rows there count no more."""
+        parts = [(bundle.parts[table], bundle.dropped) for _, bundle in self.holding(table)]
+        return [*parts, (self.sets[table], [])] if table in self.sets else parts
+
     def paths(self) -> set[str]:
         """Every part that this commit needs."""
         return {path for bundle in self.bundles.values() for path in bundle.parts.values()} | set(self.sets.values())

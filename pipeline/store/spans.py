@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.store.bundles import keys_of
+from pipeline.store.bundles import without
 from pipeline.store.files import Files
 from pipeline.store.parts import fitted
 from pipeline.store.relations import quoted
@@ -43,6 +43,8 @@ class _Part:
     path: str
     dropped: list[str]
     about: pq.FileMetaData
+    written: list[str]
+    """The columns that it has."""
     groups: list[tuple[int, str, str]]
     """Number, first and last id of each group of rows; an empty one, as a table without rows may have, is left out."""
 
@@ -52,11 +54,9 @@ class SpanReader:
 
     def __init__(self, files: Files, snapshot: Snapshot, tables: Iterable[str]) -> None:
         self._files = files
-        self._parts: dict[str, list[_Part]] = {}
-        for table in tables:
-            held = [(bundle.parts[table], bundle.dropped) for _, bundle in snapshot.holding(table)]
-            held += [(snapshot.sets[table], [])] if table in snapshot.sets else []
-            self._parts[table] = [_part(files, path, dropped) for path, dropped in held]
+        self._parts = {
+            table: [_part(files, path, dropped) for path, dropped in snapshot.held(table)] for table in tables
+        }
 
     def read(self, table: str, columns: Sequence[str], span: IdRange) -> pa.Table:
         """The current rows of a range: their ids, in order, and these columns. One that an older version of the table
@@ -74,23 +74,22 @@ class SpanReader:
         groups = [number for number, first, last in part.groups if span.meets(first, last)]
         if not groups:
             return schema.empty_table()
-        written = part.about.schema.to_arrow_schema().names
-        there = [name for name in schema.names if name in written]
+        there = [name for name in schema.names if name in part.written]
         with self._files.open_committed(part.path) as file:
             read = pq.ParquetFile(file, metadata=part.about).read_row_groups(groups, columns=there, use_threads=False)
         rows = fitted(read, schema)
-        rows = rows.filter(span.mask(rows["id"]))
-        return rows.filter(pc.invert(pc.is_in(keys_of(rows), pa.array(part.dropped)))) if part.dropped else rows
+        return without(rows.filter(span.mask(rows["id"])), part.dropped)
 
 
 def _part(files: Files, path: str, dropped: list[str]) -> _Part:
     with files.open_committed(path) as file:
         about = pq.read_metadata(file)
-    check_version(about.schema.to_arrow_schema(), where=f"{files.root}/{path}")
+    schema = about.schema.to_arrow_schema()
+    check_version(schema, where=f"{files.root}/{path}")
     at = about.schema.names.index("id")
     groups: list[tuple[int, str, str]] = []
     for number in range(about.num_row_groups):
         if about.row_group(number).num_rows:
             edges = about.row_group(number).column(at).statistics
             groups.append((number, edges.min, edges.max))
-    return _Part(path, dropped, about, groups)
+    return _Part(path, dropped, about, schema.names, groups)
