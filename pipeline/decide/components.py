@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -13,16 +14,22 @@ from pipeline.store.relations import Relations
 
 
 def connected(one: NDArray[np.integer], other: NDArray[np.integer], *, count: int) -> NDArray[np.int32]:
-    """For each of so many nodes a number that it shares with all that it is linked to, by whatever way.
+    """For each of so many nodes the smallest of all that it is linked to, by whatever way; without links itself.
 
     `one`, `other`: the two ends of each link; a link may be named again.
     """
-    # Here alone: most commands need it not, and it takes longer to load than most of them take.
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(one), dtype=np.bool_), (one, other)), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1])
+    # As a disjoint-set forest that all links change at once: scipy's graphs take longer to load than this takes.
+    root = np.arange(count, dtype=np.int32)
+    while len(one):
+        ends = root[one], root[other]
+        lower, upper = np.minimum(*ends), np.maximum(*ends)
+        apart = lower < upper
+        # From here on only trees are joined that are not one yet. An upper root goes under the smallest it is linked to.
+        one, other = lower[apart], upper[apart]
+        np.minimum.at(root, other, one)
+        while not np.array_equal(above := root[root], root):
+            root = above
+    return root
 
 
 def components(clips: list[str], links: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -82,13 +89,13 @@ def create_components(relations: Relations, val_fraction: float, *, folder: Path
 
 def _joined(links: pa.Table) -> pa.Table:
     """Source and root, which is the smallest source that it hangs together with. `links`: source, what it shares."""
-    sources, shared = (links[name].combine_chunks().dictionary_encode() for name in ("source", "shared"))
-    count = len(sources.dictionary)
-    rows, columns = sources.indices.to_numpy(), shared.indices.to_numpy() + count
-    labels = pa.array(connected(rows, columns, count=count + len(shared.dictionary))[:count])
-    found = pa.table({"source": sources.dictionary, "label": labels})
-    roots = found.group_by("label").aggregate([("source", "min")]).rename_columns(["label", "root"])
-    return found.join(roots, "label").select(["source", "root"])
+    sources, shared = (pc.unique(links[name]) for name in ("source", "shared"))
+    # In order, so that the smallest number is that of the smallest source; what they share comes after them all.
+    sources = sources.take(pc.sort_indices(sources))
+    rows = pc.index_in(links["source"], value_set=sources).to_numpy()
+    columns = pc.index_in(links["shared"], value_set=shared).to_numpy() + len(sources)
+    root = connected(rows, columns, count=len(sources) + len(shared))[: len(sources)]
+    return pa.table({"source": sources, "root": sources.take(pa.array(root))})
 
 
 def split_of(component: str, val_fraction: float) -> str:
