@@ -6,6 +6,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.decide.rules import EXTRA_COLUMNS
 from pipeline.decide.verdicts import clip_rows
 from pipeline.store.relations import Relations
 from pipeline.store.spans import IdRange, SpanReader
@@ -25,33 +26,40 @@ def measurements(
     tables = {table: names for table, names in columns.items() if names and table != "clips"}
     # What is not as the snapshot has it DuckDB tells: captions with those that reviewers wrote, references just chosen.
     told = {table for table in tables if table in relations.shown or (table == "captions" and reviewed)}
-    reader = SpanReader(relations.files, relations.snapshot, ["clips", *(tables.keys() - told)])
+    read = {"clips": ["source_id", "status", *columns["clips"]]}
+    read |= {table: names for table, names in tables.items() if table not in told}
+    reader = SpanReader(relations.files, relations.snapshot, read)
 
     def measured(span: IdRange, connection: duckdb.DuckDBPyConnection) -> pa.Table:
-        clips = reader.read("clips", ["source_id", "status", *columns["clips"]], span)
-        clips = clips.filter(pc.equal(clips["status"], "ok"))
+        rows = reader.read(read, span)
+        clips = rows["clips"].filter(pc.equal(rows["clips"]["status"], "ok"))
         ids = clips["id"].combine_chunks()
-        sources = clips["source_id"].combine_chunks()
-        uses, parted = (
-            _beside(sources, connection.execute(f"SELECT * FROM {table} WHERE {span.sql()}").to_arrow_table())
-            for table in ("uses", "components")
-        )
-        found = {"id": ids, "split": parted["split"], "component": parted["component"]}
-        found |= {"clips": _struct(clips, columns["clips"]), "locations": _struct(uses, uses.column_names)}
+        sources = connection.execute(
+            f"""SELECT id, split, component, licence, consent
+                FROM (SELECT * FROM components WHERE {span.sql()}) LEFT JOIN uses USING (id)"""
+        ).to_arrow_table()
+        sources = _each(clips["source_id"].combine_chunks(), sources)
+        found = {"id": ids, "split": sources["split"], "component": sources["component"]}
+        found |= {"clips": _struct(clips, columns["clips"]), "locations": _struct(sources, EXTRA_COLUMNS["locations"])}
         for table, names in tables.items():
             if table in told:
                 listed = ", ".join(f'"{name}"' for name in ("id", *names))
                 query = f"SELECT {listed} FROM {clip_rows(table, span.sql(), reviewed=reviewed)} AS told ORDER BY id"
-                rows = connection.execute(query).to_arrow_table()
-            else:
-                rows = reader.read(table, names, span)
-            found[table] = _struct(_beside(ids, rows), names)
+                rows[table] = connection.execute(query).to_arrow_table()
+            found[table] = _struct(_beside(ids, rows[table]), names)
         if reviewed:
             said = connection.execute(f"SELECT * FROM standing WHERE {span.sql()}").to_arrow_table()
             found["review"] = _struct(_beside(ids, said), said.column_names)
         return pa.Table.from_arrays(list(found.values()), list(found))
 
     return measured
+
+
+def _each(sources: pa.Array, rows: pa.Table) -> pa.Table:
+    """The row of the source of each clip. Clips of one source follow each other."""
+    runs = pc.run_end_encode(sources)
+    places = pc.index_in(runs.values, value_set=rows["id"])
+    return rows.take(pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(runs.run_ends, places)))
 
 
 def _beside(ids: pa.Array, rows: pa.Table) -> pa.Table:

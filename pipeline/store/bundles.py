@@ -54,9 +54,12 @@ def current_rows(files: Files, bundle: Bundle, table: str) -> pa.Table:
 
 def without(rows: pa.Table, dropped: Collection[str]) -> pa.Table:
     """Rows without those of these sources or locations."""
-    if not dropped:
-        return rows
-    return rows.filter(pc.invert(pc.is_in(keys_of(rows), pa.array(dropped, pa.string()))))
+    return rows.filter(counting(rows, dropped)) if dropped else rows
+
+
+def counting(rows: pa.Table, dropped: Collection[str]) -> pa.Array:
+    """Which rows are not of these sources or locations."""
+    return pc.invert(pc.is_in(keys_of(rows), pa.array(dropped, pa.string())))
 
 
 def merged(files: Files, snapshot: Snapshot, *, every_dropped: bool = False) -> Snapshot:

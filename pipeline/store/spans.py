@@ -1,14 +1,16 @@
 """Tables read a range of ids at a time, some columns of them: by Arrow, which takes a third of DuckDB's time."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.store.bundles import without
+from pipeline.store.bundles import counting
 from pipeline.store.files import Files
 from pipeline.store.parts import fitted
 from pipeline.store.relations import quoted
@@ -32,10 +34,25 @@ class IdRange:
         """Whether any of the ids from `first` to `last`, both included, may lie in it."""
         return last >= self.first and (self.last is None or first < self.last)
 
+    def covers(self, first: str, last: str) -> bool:
+        """Whether all of the ids from `first` to `last`, both included, lie in it."""
+        return first >= self.first and (self.last is None or last < self.last)
+
     def mask(self, ids: pa.Array) -> pa.Array:
         """Which of these lie in it."""
         above = pc.greater_equal(ids, self.first)
         return above if self.last is None else pc.and_(above, pc.less(ids, self.last))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A group of rows of a part: its number, its first and last id, and where in the file its ids begin and end."""
+
+    number: int
+    first: str
+    last: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -45,8 +62,22 @@ class _Part:
     about: pq.FileMetaData
     written: list[str]
     """The columns that it has."""
-    groups: list[tuple[int, str, str]]
-    """Number, first and last id of each group of rows; an empty one, as a table without rows may have, is left out."""
+    codec: str
+    """How its ids are compressed."""
+    groups: list[_Group]
+    """An empty one, as a table without rows may have, is left out."""
+
+
+@dataclass(frozen=True)
+class _Ids:
+    """The ids of some groups of a part that lie in the range and count, and which of all rows these are; none: all."""
+
+    ids: pa.Array
+    mask: pa.Array | None
+
+
+Written = tuple[str, tuple[str, ...], tuple[bytes, ...]]
+"""Ids as they are written, group by group, and what of a part beside them decides which rows count."""
 
 
 class SpanReader:
@@ -58,27 +89,72 @@ class SpanReader:
             table: [_part(files, path, dropped) for path, dropped in snapshot.held(table)] for table in tables
         }
 
-    def read(self, table: str, columns: Sequence[str], span: IdRange) -> pa.Table:
-        """The current rows of a range: their ids, in order, and these columns. One that an older version of the table
-        did not have is NULL. May be called by several threads at once.
-        """
-        schema = pa.schema([TABLES[table].schema.field(name) for name in dict.fromkeys(("id", *columns))])
-        found = (self._rows(part, schema, span) for part in self._parts[table])
-        pieces = sorted((rows for rows in found if rows.num_rows), key=lambda rows: str(rows["id"][0]))
-        whole = pa.concat_tables([schema.empty_table(), *pieces])
-        edges = [(str(rows["id"][0]), str(rows["id"][-1])) for rows in pieces]
-        follow = all(last < first for (_, last), (first, _) in itertools.pairwise(edges))
-        return whole if follow else whole.sort_by("id")
+    def read(self, columns: Mapping[str, Sequence[str]], span: IdRange) -> dict[str, pa.Table]:
+        """The current rows of a range: of each table their ids, in order, and these columns. One that an older version
+        of the table did not have is NULL. May be called by several threads at once.
 
-    def _rows(self, part: _Part, schema: pa.Schema, span: IdRange) -> pa.Table:
-        groups = [number for number, first, last in part.groups if span.meets(first, last)]
+        Tables that are written together have the same ids, byte for byte. These are decoded, searched and ordered once.
+        """
+        known: dict[Written, _Ids] = {}
+        orders: dict[tuple[Written, ...], tuple[pa.Array, pa.Array | None]] = {}
+        found: dict[str, pa.Table] = {}
+        for table, names in columns.items():
+            schema = pa.schema([TABLES[table].schema.field(name) for name in dict.fromkeys(names) if name != "id"])
+            read = [self._rows(part, schema, span, known) for part in self._parts[table]]
+            pieces = sorted((piece for piece in read if piece is not None), key=lambda piece: str(known[piece[0]].ids[0]))
+            layout = tuple(written for written, _ in pieces)
+            if layout not in orders:
+                orders[layout] = _ordered([known[written].ids for written in layout])
+            ids, order = orders[layout]
+            rows = pa.concat_tables([schema.empty_table(), *(rows for _, rows in pieces)])
+            found[table] = (rows if order is None else rows.take(order)).add_column(0, "id", ids)
+        return found
+
+    def _rows(
+        self, part: _Part, schema: pa.Schema, span: IdRange, known: dict[Written, _Ids]
+    ) -> tuple[Written, pa.Table] | None:
+        """The rows of a part, without their ids: these are in `known` then. None where it has none in the range."""
+        groups = [group for group in part.groups if span.meets(group.first, group.last)]
         if not groups:
-            return schema.empty_table()
+            return None
         there = [name for name in schema.names if name in part.written]
         with self._files.open_committed(part.path) as file:
-            read = pq.ParquetFile(file, metadata=part.about).read_row_groups(groups, columns=there, use_threads=False)
+            written: Written = (part.codec, tuple(part.dropped), tuple(_bytes(file, group) for group in groups))
+            parquet = pq.ParquetFile(file, metadata=part.about)
+            numbers = [group.number for group in groups]
+            if written not in known:
+                known[written] = _counted(
+                    parquet.read_row_groups(numbers, columns=["id"], use_threads=False), part.dropped, groups, span
+                )
+            if not len(known[written].ids):
+                return None
+            read = parquet.read_row_groups(numbers, columns=there, use_threads=False)
+        mask = known[written].mask
         rows = fitted(read, schema)
-        return without(rows.filter(span.mask(rows["id"])), part.dropped)
+        return written, rows if mask is None else rows.filter(mask)
+
+
+def _bytes(file: IO[bytes], group: _Group) -> bytes:
+    file.seek(group.start)
+    return file.read(group.end - group.start)
+
+
+def _counted(rows: pa.Table, dropped: Collection[str], groups: Sequence[_Group], span: IdRange) -> _Ids:
+    ids = rows["id"].combine_chunks()
+    masks = [] if all(span.covers(group.first, group.last) for group in groups) else [span.mask(ids)]
+    if dropped:
+        masks.append(counting(rows, dropped).combine_chunks())
+    mask = reduce(pc.and_, masks) if masks else None
+    return _Ids(ids if mask is None else ids.filter(mask), mask)
+
+
+def _ordered(pieces: Sequence[pa.Array]) -> tuple[pa.Array, pa.Array | None]:
+    """All ids in order, and the places that they take them from; none where they follow each other already."""
+    ids = pa.concat_arrays([pa.nulls(0, pa.string()), *pieces])
+    if all(str(one[-1]) < str(other[0]) for one, other in itertools.pairwise(pieces)):
+        return ids, None
+    order = pc.sort_indices(ids)
+    return ids.take(order), order
 
 
 def _part(files: Files, path: str, dropped: list[str]) -> _Part:
@@ -87,9 +163,13 @@ def _part(files: Files, path: str, dropped: list[str]) -> _Part:
     schema = about.schema.to_arrow_schema()
     check_version(schema, where=f"{files.root}/{path}")
     at = about.schema.names.index("id")
-    groups: list[tuple[int, str, str]] = []
+    groups: list[_Group] = []
+    codec = ""
     for number in range(about.num_row_groups):
         if about.row_group(number).num_rows:
-            edges = about.row_group(number).column(at).statistics
-            groups.append((number, edges.min, edges.max))
-    return _Part(path, dropped, about, schema.names, groups)
+            ids = about.row_group(number).column(at)
+            codec = ids.compression
+            start = ids.data_page_offset if ids.dictionary_page_offset is None else ids.dictionary_page_offset
+            edges = ids.statistics
+            groups.append(_Group(number, edges.min, edges.max, start, start + ids.total_compressed_size))
+    return _Part(path, dropped, about, schema.names, codec, groups)

@@ -68,7 +68,7 @@ def test_a_range_is_what_duckdb_reads(
             expected = connection.execute(
                 f"SELECT id, luma, contrast FROM quality WHERE {span.sql()} ORDER BY id"
             ).fetchall()
-        found = SpanReader(files, snapshot, ["quality"]).read("quality", COLUMNS, span)
+        found = SpanReader(files, snapshot, ["quality"]).read({"quality": COLUMNS}, span)["quality"]
     assert [tuple(row.values()) for row in found.to_pylist()] == expected
 
 
@@ -79,5 +79,5 @@ def test_a_table_that_nothing_was_written_of_has_no_rows() -> None:
         snapshot = Snapshot(sets={"references": "tables/references/f/none.parquet"})
         reader = SpanReader(files, snapshot, ["references", "sync"])
         for table, column in (("references", "count"), ("sync", "p_value")):
-            found = reader.read(table, [column], IdRange(""))
+            found = reader.read({table: [column]}, IdRange(""))[table]
             assert (found.num_rows, found.column_names) == (0, ["id", column])
