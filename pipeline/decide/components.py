@@ -24,7 +24,7 @@ def connected(one: NDArray[np.integer], other: NDArray[np.integer], *, count: in
         ends = root[one], root[other]
         lower, upper = np.minimum(*ends), np.maximum(*ends)
         apart = lower < upper
-        # From here on only trees are joined that are not one yet. An upper root goes under the smallest it is linked to.
+        # From here on links join roots, and only those that are not one yet; the upper goes under the smallest.
         one, other = lower[apart], upper[apart]
         np.minimum.at(root, other, one)
         while not np.array_equal(above := root[root], root):

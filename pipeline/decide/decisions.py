@@ -10,9 +10,10 @@ from pipeline.decide.components import create_components
 from pipeline.decide.config import Caps, DecideConfig
 from pipeline.decide.licences import create_uses
 from pipeline.decide.measured import measurements
+from pipeline.decide.missed import with_missed
 from pipeline.decide.ranges import RowWriter, in_turn, ranges
 from pipeline.decide.surplus import create_copies, create_surplus
-from pipeline.decide.verdicts import columns_named, parse_rules, verdicts_query, with_missed
+from pipeline.decide.verdicts import columns_named, parse_rules, verdicts_query
 from pipeline.store.relations import Relations
 from pipeline.store.spans import IdRange
 from pipeline.verdicts.standing import create_standing
@@ -42,10 +43,10 @@ def decide(relations: Relations, config: DecideConfig, *, folder: Path, fingerpr
             clips = measured(span, cursor)
             cursor.register("measured", clips)
             found = cursor.execute(query).to_arrow_table()
+            # In order, so that the same rows make the same file; DuckDB keeps it where it joins nothing.
+            found = found if found["id"].equals(clips["id"]) else found.sort_by("id")
+            rows = with_missed(found, clips, cursor, rules, reviewed=reviewed)
             several = cursor.execute(f"SELECT id FROM copies WHERE {span.sql()}").to_arrow_table()["id"]
-        # In order, so that the same rows make the same file; DuckDB keeps it where it joins nothing.
-        found = found if found["id"].equals(clips["id"]) else found.sort_by("id")
-        rows = with_missed(found, rules, reviewed=reviewed)
         kept = pc.equal(rows["outcome"], "keep")
         # Of these there may be too many.
         return rows.append_column("contested", kept if capped else pc.and_(kept, pc.is_in(rows["id"], several)))

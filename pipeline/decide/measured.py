@@ -26,7 +26,7 @@ def measurements(
     tables = {table: names for table, names in columns.items() if names and table != "clips"}
     # What is not as the snapshot has it DuckDB tells: captions with those that reviewers wrote, references just chosen.
     told = {table for table in tables if table in relations.shown or (table == "captions" and reviewed)}
-    read = {"clips": ["source_id", "status", *columns["clips"]]}
+    read: dict[str, Sequence[str]] = {"clips": ["source_id", "status", *columns["clips"]]}
     read |= {table: names for table, names in tables.items() if table not in told}
     reader = SpanReader(relations.files, relations.snapshot, read)
 

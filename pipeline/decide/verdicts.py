@@ -4,10 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pipeline.decide.config import DecideConfig
 from pipeline.decide.rules import Rule, rule_columns
@@ -95,33 +92,25 @@ def _sample(table: str, name: str) -> str:
 
 def columns_named(rules: Rules) -> dict[str, list[str]]:
     """Clip-level table -> its columns that the rules name, those of `NEEDED` among them."""
-    names = sorted({name for _, rule in _every(rules, False) for name in rule.columns})
+    names = sorted({name for _, rule in every_rule(rules, False) for name in rule.columns})
     parted = [name.split(".") for name in names]
     return {table: [column for of, column in parted if of == table] for table in ("clips", *CLIP_TABLES)}
 
 
 def verdicts_query(rules: Rules, *, reviewed: bool = False) -> str:
     """SQL of a row for every row of `measured`, which `pipeline.decide.measured` makes: tier and outcome by the rules
-    alone; for `with_missed`, what each rule says (`r0`, `r1`, ...) and, where that is not true, the values that it saw
-    (`v0`, ...).
+    alone, and what each rule says (`r0`, `r1`, ...), which `pipeline.decide.missed` needs.
 
     `reviewed`: whether any verdict stands. Then `accepted` and `m0`, ... say what the rules would say without one.
     """
-    every, free = _every(rules, reviewed), _free(rules, reviewed)
+    every, free = every_rule(rules, reviewed), free_rules(rules, reviewed)
     judged = ", ".join(f"{_judged(rule, place in free)} AS r{place}" for place, (_, rule) in enumerate(every))
     judged += "".join(f", {every[place][1].sql} AS m{place}" for place in free)
     judged += ', coalesce("review".accepted, false) AS accepted' if reviewed else ", false AS accepted"
-    columns = sorted({name for tier, rule in every if rule not in NEEDED[tier] for name in rule.columns})
-    seen = "".join(f', {column(name)} AS "{name}"' for name in columns)
-    values = [_missing(rule) if rule in NEEDED[tier] else _seen(rule) for tier, rule in every]
-    shown = ", ".join(
-        f"r{place}, CASE WHEN {'m' if place in free else 'r'}{place} IS NOT TRUE THEN {value} END AS v{place}"
-        for place, value in enumerate(values)
-    )
-    shown += "".join(f", m{place}" for place in free)
+    said = ", ".join([*(f"r{place}" for place in range(len(every))), *(f"m{place}" for place in free)])
     return f"""
         WITH judged AS (
-            SELECT id, split, component, {judged}{seen} FROM measured
+            SELECT id, {judged} FROM measured
         ), passed AS (
             SELECT *, {_all(every, "subject")} AS subject_passed, {_all(every, "sync")} AS sync_passed FROM judged
         )
@@ -129,48 +118,18 @@ def verdicts_query(rules: Rules, *, reviewed: bool = False) -> str:
                CASE WHEN NOT subject_passed THEN 'none' WHEN sync_passed THEN 'sync' ELSE 'subject' END AS tier,
                CASE WHEN subject_passed THEN 'keep' WHEN {_any_false(every)} THEN 'reject' ELSE 'unknown' END
                    AS outcome,
-               split, component, accepted, {shown}
+               accepted, {said}
         FROM passed"""
 
 
-def with_missed(verdicts: pa.Table, rules: Rules, *, reviewed: bool = False) -> pa.Table:
-    """The rows of `verdicts_query` with the columns `failed_rules`, `unknown_rules` and `overruled`, put together here:
-    in DuckDB these lists took half of the time of all decisions."""
-    every, free = _every(rules, reviewed), _free(rules, reviewed)
-    said = [verdicts[f"r{place}"].combine_chunks() for place in range(len(every))]
-    seen = pa.concat_arrays([verdicts[f"v{place}"].combine_chunks() for place in range(len(every))])
-    failed = np.column_stack([pc.equal(one, False).fill_null(False).to_numpy(zero_copy_only=False) for one in said])
-    unknown = np.column_stack([one.is_null().to_numpy(zero_copy_only=False) for one in said])
-    overruled = np.zeros_like(failed)
-    for place in free:
-        passed = verdicts[f"m{place}"].combine_chunks().fill_null(False)
-        set_aside = pc.and_(verdicts["accepted"].combine_chunks(), pc.invert(passed))
-        overruled[:, place] = set_aside.to_numpy(zero_copy_only=False)
-    rows = verdicts.select(["id", "tier", "outcome", "split", "component"])
-    lists = {"failed_rules": failed, "unknown_rules": unknown, "overruled": overruled}
-    for name, missed in lists.items():
-        rows = rows.append_column(name, _lists(missed, seen, every))
-    return rows
-
-
-def _lists(missed: NDArray[np.bool_], seen: pa.StringArray, every: list[tuple[str, Rule]]) -> pa.ListArray:
-    """For each row the rules that it missed, in order. `missed`: a row a clip and a column a rule; `seen`: the values,
-    rule after rule."""
-    rows, places = np.nonzero(missed)
-    ends = np.concatenate(([0], missed.sum(axis=1).cumsum())).astype(np.int32)
-    tiers, texts = pa.array([tier for tier, _ in every]), pa.array([rule.text for _, rule in every])
-    fields = {"tier": tiers.take(places), "rule": texts.take(places), "values": seen.take(places * len(missed) + rows)}
-    return pa.ListArray.from_arrays(ends, pa.StructArray.from_arrays(list(fields.values()), list(fields)))
-
-
-def _every(rules: Rules, reviewed: bool) -> list[tuple[str, Rule]]:
+def every_rule(rules: Rules, reviewed: bool) -> list[tuple[str, Rule]]:
     """With their tiers, in the order in which a clip meets them."""
     said: dict[str, tuple[Rule, ...]] = REVIEWED if reviewed else dict.fromkeys(REVIEWED, ())
     subject = [("subject", rule) for rule in (*rules.subject, *NEEDED["subject"], *said["subject"])]
     return subject + [("sync", rule) for rule in (*rules.sync, *NEEDED["sync"], *said["sync"])]
 
 
-def _free(rules: Rules, reviewed: bool) -> list[int]:
+def free_rules(rules: Rules, reviewed: bool) -> list[int]:
     """Places of the rules that a reviewer who accepts the clip sets aside."""
     return [place for place, rule in enumerate(rules.subject) if reviewed and _for_reviewers(rule)]
 
@@ -193,17 +152,6 @@ def clip_rows(table: str, within: str, *, reviewed: bool) -> str:
                            CASE WHEN standing.caption IS NULL THEN word_count ELSE {words} END AS word_count)
                     FROM (SELECT * FROM captions WHERE {within}) AS captions LEFT JOIN standing USING (id))"""
     return f'(SELECT * FROM "{table}" WHERE {within})'
-
-
-def _missing(rule: Rule) -> str:
-    """What a rule that asks whether something is known saw where it is not: the values, which are long, stay behind."""
-    return ", ".join(f"'{name} = NULL'" for name in rule.columns)
-
-
-def _seen(rule: Rule) -> str:
-    """The values that a rule saw, as a decision shows them."""
-    shown = [f"'{name} = ' || coalesce(CAST(\"{name}\" AS VARCHAR), 'NULL')" for name in rule.columns]
-    return " || ', ' || ".join(shown)
 
 
 def _all(every: list[tuple[str, Rule]], tier: str) -> str:

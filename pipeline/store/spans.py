@@ -101,7 +101,9 @@ class SpanReader:
         for table, names in columns.items():
             schema = pa.schema([TABLES[table].schema.field(name) for name in dict.fromkeys(names) if name != "id"])
             read = [self._rows(part, schema, span, known) for part in self._parts[table]]
-            pieces = sorted((piece for piece in read if piece is not None), key=lambda piece: str(known[piece[0]].ids[0]))
+            pieces = sorted(
+                (piece for piece in read if piece is not None), key=lambda piece: str(known[piece[0]].ids[0])
+            )
             layout = tuple(written for written, _ in pieces)
             if layout not in orders:
                 orders[layout] = _ordered([known[written].ids for written in layout])
