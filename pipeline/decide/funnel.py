@@ -4,11 +4,15 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipeline.decide.config import DecideConfig
 from pipeline.decide.surplus import DUPLICATE_RULE, cap_rules
 from pipeline.decide.verdicts import NEEDED, REVIEWED
 from pipeline.store.relations import SECONDS, Relations
 
+RULE = ("tier", "rule")
 UNSAID = {rule.text for group in (NEEDED, REVIEWED) for rules in group.values() for rule in rules}
 
 
@@ -46,27 +50,28 @@ class Funnel:
 def funnel(relations: Relations, config: DecideConfig) -> Funnel:
     """Read from the decisions in force; a clip leaves the funnel at the first rule that it does not pass."""
     query = relations.connection.execute
-    count = {
-        table: query(f"SELECT count(*) FROM {table} WHERE status = 'ok'").fetchall()[0][0]
-        for table in ("sources", "shots", "clips")
-    }
-    failed_sources = query("SELECT count(*) FROM sources WHERE status = 'failed'").fetchall()[0][0]
-    hours = query("SELECT coalesce(sum(frames), 0) / 25 / 3600 FROM clips WHERE status = 'ok'").fetchall()[0][0]
+    sources = dict(query("SELECT status, count(*) FROM sources GROUP BY status").fetchall())
+    ((shots,),) = query("SELECT count(*) FROM shots WHERE status = 'ok'").fetchall()
+    ((clips, frames),) = query("SELECT count(*), coalesce(sum(frames), 0) FROM clips WHERE status = 'ok'").fetchall()
     kept = query(
-        f"SELECT tier, count(*), sum({SECONDS}) / 3600 FROM decisions WHERE outcome = 'keep' GROUP BY tier"
+        f"SELECT tier, split, count(*), sum({SECONDS}) / 3600 FROM decisions WHERE outcome = 'keep' GROUP BY ALL"
     ).fetchall()
-    splits = dict(query("SELECT split, count(*) FROM decisions WHERE outcome = 'keep' GROUP BY split").fetchall())
+    tiers, splits, hours = Counter[str](subject=0, sync=0), Counter[str](), {"subject": 0.0, "sync": 0.0}
+    for tier, split, number, length in kept:
+        tiers[tier] += number
+        splits[split] += number
+        hours[tier] += length
     return Funnel(
-        sources=count["sources"] + failed_sources,
-        failed_sources=failed_sources,
-        shots=count["shots"],
-        clips=count["clips"],
-        clip_hours=float(hours),
+        sources=sources.get("ok", 0) + sources.get("failed", 0),
+        failed_sources=sources.get("failed", 0),
+        shots=shots,
+        clips=clips,
+        clip_hours=frames / 25 / 3600,
         steps=_steps(relations, config),
-        kept={"subject": 0, "sync": 0, **{tier: number for tier, number, _ in kept}},
-        train=splits.get("train", 0),
-        val=splits.get("val", 0),
-        kept_hours={"subject": 0.0, "sync": 0.0, **{tier: float(length) for tier, _, length in kept}},
+        kept=dict(tiers),
+        train=splits["train"],
+        val=splits["val"],
+        kept_hours=hours,
     )
 
 
@@ -83,18 +88,10 @@ def _steps(relations: Relations, config: DecideConfig) -> list[Step]:
     place = {rule: number for number, rule in enumerate(order)}
     missed = {"failed": Counter[int](), "unknown": Counter[int]()}
     left = 0
-    rows = relations.connection.execute(
-        """SELECT failed_rules[1].tier, failed_rules[1].rule, unknown_rules[1].tier, unknown_rules[1].rule, count(*)
-           FROM decisions GROUP BY ALL"""
-    ).fetchall()
-    for *firsts, clips in rows:
+    for firsts, clips in _firsts(relations).items():
         left += clips
         # A surplus clip's rule stands first among those it failed, but comes after all rules of its tier.
-        found = [
-            (place[rule], kind)
-            for rule, kind in zip((tuple(firsts[:2]), tuple(firsts[2:])), missed, strict=True)
-            if rule in place
-        ]
+        found = [(place[rule], kind) for rule, kind in zip(firsts, missed, strict=True) if rule in place]
         if found:
             number, kind = min(found)
             missed[kind][number] += clips
@@ -106,3 +103,22 @@ def _steps(relations: Relations, config: DecideConfig) -> list[Step]:
         if failed or unknown or rule not in UNSAID:
             steps.append(Step(tier=tier, rule=rule, passed=left, failed=failed, unknown=unknown))
     return steps
+
+
+def _firsts(relations: Relations) -> Counter[tuple[tuple[str, str], ...]]:
+    """Tier and text of the first rule that a clip failed, and of the first that is unknown of it -> how many clips."""
+    found: Counter[tuple[tuple[str, str], ...]] = Counter()
+    names = [f"{column}.list.element.{part}" for column in ("failed_rules", "unknown_rules") for part in RULE]
+    for rows in relations.leaves("decisions", names):
+        firsts = [_first(rows[column].combine_chunks()) for column in ("failed_rules", "unknown_rules")]
+        parts = pa.Table.from_arrays([first.field(part) for first in firsts for part in RULE], names)
+        counted = parts.group_by(names, use_threads=False).aggregate([([], "count_all")])
+        for *said, clips in zip(*(column.to_pylist() for column in counted.columns), strict=True):
+            found[tuple(said[:2]), tuple(said[2:])] += clips
+    return found
+
+
+def _first(lists: pa.ListArray) -> pa.StructArray:
+    """The first item of each list, NULL of an empty one."""
+    some = pc.greater(pc.list_value_length(lists), 0)
+    return lists.values.take(pc.if_else(some, lists.offsets[:-1], pa.scalar(None, pa.int32())))

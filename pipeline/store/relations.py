@@ -1,6 +1,6 @@
 """Current tables as relations: the one way to read a run."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -77,15 +77,27 @@ class Relations:
 
     def batches(self, table: str) -> Iterator[pa.Table]:
         """A table, some thousand rows at a time."""
+        for parquet, dropped in self._files_of(table):
+            for batch in parquet.iter_batches(batch_size=GROUP_ROWS):
+                yield without(conformed(table, pa.Table.from_batches([batch])), dropped)
+
+    def leaves(self, table: str, names: list[str]) -> Iterator[pa.Table]:
+        """Texts within the lists of a set table, by the names that Parquet gives them, as dictionaries; some thousand
+        rows at a time. DuckDB reads a list with all that is in it."""
+        for parquet, _ in self._files_of(table, texts=names):
+            for number in range(parquet.num_row_groups):
+                yield parquet.read_row_group(number, columns=names)
+
+    def _files_of(self, table: str, *, texts: Collection[str] = ()) -> Iterator[tuple[pq.ParquetFile, list[str]]]:
+        """The files that hold a table, and of each the keys whose rows count no more. `texts`: read as dictionaries."""
         shown = self.shown.get(table)
         held: Iterable[tuple[str | Path, list[str]]]
         held = [(shown, [])] if isinstance(shown, Path) else self.snapshot.held(table)
         for path, dropped in held:
             with path.open("rb") if isinstance(path, Path) else self.files.open_committed(path) as file:
-                parquet = pq.ParquetFile(file)
+                parquet = pq.ParquetFile(file, read_dictionary=list(texts))
                 check_version(parquet.schema_arrow, where=f"{self.files.root}/{path}")
-                for batch in parquet.iter_batches(batch_size=GROUP_ROWS):
-                    yield without(conformed(table, pa.Table.from_batches([batch])), dropped)
+                yield parquet, dropped
 
     def show(self, table: str, path: Path | str) -> None:
         """Show the rows of a Parquet file under a table's name, for this connection alone."""
