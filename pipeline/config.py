@@ -8,20 +8,20 @@ from pydantic import Field
 from pipeline.decide.config import DecideConfig
 from pipeline.pack.config import PackConfig
 from pipeline.placement import Placement
-from pipeline.stages.candidates import CandidatesConfig
-from pipeline.stages.captions import CaptionsConfig
-from pipeline.stages.clips import ClipsConfig
 from pipeline.stages.crawl import CrawlConfig
-from pipeline.stages.duplicates import DuplicatesConfig
-from pipeline.stages.faces import FacesConfig
-from pipeline.stages.frames import FramesConfig
-from pipeline.stages.identities import IdentitiesConfig
-from pipeline.stages.looks import LooksConfig
-from pipeline.stages.quality import QualityConfig
-from pipeline.stages.shots import ShotsConfig
-from pipeline.stages.speech import SpeechConfig
-from pipeline.stages.sync import SyncConfig
-from pipeline.stages.vocals import VocalsConfig
+from pipeline.stages.options.candidates import CandidatesConfig
+from pipeline.stages.options.captions import CaptionsConfig
+from pipeline.stages.options.clips import ClipsConfig
+from pipeline.stages.options.duplicates import DuplicatesConfig
+from pipeline.stages.options.faces import FacesConfig
+from pipeline.stages.options.frames import FramesConfig
+from pipeline.stages.options.identities import IdentitiesConfig
+from pipeline.stages.options.looks import LooksConfig
+from pipeline.stages.options.quality import QualityConfig
+from pipeline.stages.options.shots import ShotsConfig
+from pipeline.stages.options.speech import SpeechConfig
+from pipeline.stages.options.sync import SyncConfig
+from pipeline.stages.options.vocals import VocalsConfig
 from schemas.configuration import Configuration
 
 

@@ -13,7 +13,7 @@ look at frames share one decode. Set stages are functions of the sorted committe
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.stages import (
+from pipeline.stages.options import (
     candidates,
     captions,
     clips,

@@ -9,9 +9,11 @@ from pipeline.stages.captions import captions_stage
 from pipeline.stages.faces import FacesStage
 from pipeline.stages.frames import FramesStage
 from pipeline.stages.looks import looks_stage
+from pipeline.stages.options.speech import SpeechConfig
+from pipeline.stages.options.sync import SyncConfig
 from pipeline.stages.quality import QualityStage
-from pipeline.stages.speech import SpeechConfig, SpeechStage
-from pipeline.stages.sync import SyncConfig, SyncStage
+from pipeline.stages.speech import SpeechStage
+from pipeline.stages.sync import SyncStage
 from pipeline.stages.vocals import vocals_stage
 from pipeline.weights.locate import Weights
 

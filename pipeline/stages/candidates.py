@@ -8,16 +8,14 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field
 
 from pipeline.backends.face_detector import Box
 from pipeline.backends.looks import Looks, colour_distance, looks_of
 from pipeline.decide.components import components
 from pipeline.stage import Row, SetRows
 from pipeline.stages.identities import embeddings
-from schemas.configuration import Configuration
+from pipeline.stages.options.candidates import VERSION, CandidatesConfig
 
-VERSION = 5
 BACKEND = f"exact/{VERSION}"
 
 FACTS = (
@@ -32,12 +30,6 @@ DIGITS = 6
 PICTURES_HELD = 4096
 FAR_DEG = 45.0
 """Between two views of a head that count as altogether different."""
-
-
-class CandidatesConfig(Configuration):
-    """How many candidates are stored. Bounds on similarity, size and quality are applied later, when deciding."""
-
-    limit: int = Field(default=16, ge=1, description="Candidates of each track, most similar first")
 
 
 def retrieve(

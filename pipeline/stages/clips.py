@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import av
 import numpy as np
-from pydantic import Field, StringConstraints, model_validator
 
 from pipeline.backends import pyav_decode
 from pipeline.backends.black_bars import Box, Depths, depths_of_frame, picture_within
@@ -32,9 +30,7 @@ from pipeline.backends.pyav_decode import (
 from pipeline.backends.pyav_encode import FPS, ClipWriter, Crop, FrameShaper, fit
 from pipeline.backends.pyav_sound import SAMPLE_RATE, SAMPLES_PER_FRAME, SoundReader, sound_stream
 from pipeline.stage import Inapplicable, Measured, Media, Row, Source, Unmeasurable
-from schemas.configuration import Configuration
-
-VERSION = 3
+from pipeline.stages.options.clips import ClipsConfig
 
 BACKEND = f"{pyav_decode.BACKEND} libx264"
 
@@ -46,36 +42,6 @@ DAMAGE_EVERY = 32
 """Frames of a clip from one look for damage to the next."""
 DAMAGE_PX = 720
 """Side of the square in the middle of the picture that is looked at."""
-
-
-Aspect = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}:[1-9][0-9]{0,2}$")]
-"""Width to height."""
-
-
-class ClipsConfig(Configuration):
-    """How shots become clips."""
-
-    frames: int = Field(default=97, ge=5, description="Frames of a clip at 25 fps; 4n+1, which the VAE needs")
-    min_frames: int = Field(
-        default=49, ge=5, description="What is left of a shot gives a shorter clip of at least so many frames; 4n+1"
-    )
-    margin_s: float = Field(default=0.04, ge=0, description="Left out beside a cut, a fade or a dissolve")
-    short_side: int = Field(default=480, ge=16, description="Largest short side in pixels; smaller sources stay small")
-    aspects: tuple[Aspect, ...] = Field(
-        default=(), description='Shapes clips are cut to, as "16:9": the nearest one; the picture\'s own without any'
-    )
-    crf: int = Field(default=17, ge=0, le=51, description="x264's constant quality; 17 is next to lossless to the eye")
-    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = Field(
-        default="veryfast", description="x264's preset: time against size"
-    )
-
-    @model_validator(mode="after")
-    def _sizes(self) -> "ClipsConfig":
-        if self.frames % 4 != 1 or self.min_frames % 4 != 1:
-            raise ValueError("frames and min_frames must be 4n+1")
-        if self.min_frames > self.frames:
-            raise ValueError("min_frames must not be above frames")
-        return self
 
 
 @dataclass(frozen=True, kw_only=True)

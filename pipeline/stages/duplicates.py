@@ -9,30 +9,17 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
 from pipeline.backends.copy_search import CopySearch
 from pipeline.backends.signature import LOOKS_SIDE, MOVES_SIDE
 from pipeline.decide.components import connected
 from pipeline.stage import Row, SetRows
-from schemas.configuration import Configuration
+from pipeline.stages.options.duplicates import VERSION, DuplicatesConfig
 
-VERSION = 4
 BACKEND = f"looks {LOOKS_SIDE}x{LOOKS_SIDE}, moves {MOVES_SIDE}x{MOVES_SIDE}/{VERSION}"
 
 EQUALLY_GOOD = 0.07
 """Copies within this share of the best are as good (a logo sharpens by so much); the smallest id is kept."""
-
-
-class DuplicatesConfig(Configuration):
-    """What counts as the same footage, and where it may have been seen before."""
-
-    distance: float = Field(
-        default=0.3, gt=0, lt=1, description="Clips whose signatures are closer than this are copies (0: the same)"
-    )
-    against: tuple[str, ...] = Field(
-        default=(), description="Run folders: what they keep is not kept here again, however good the copy is"
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,21 +5,12 @@ import hashlib
 
 import cv2
 import numpy as np
-from pydantic import Field
 
 from pipeline.stage import Clip, FrameMeter, FramesHWC, Gray, Inapplicable, Measured, Media, Row, Unmeasurable
-from schemas.configuration import Configuration
+from pipeline.stages.options.frames import FramesConfig
 
-VERSION = 1
 JPEG_QUALITY = 92
 NONE_ASKED = "no backend of this configuration looks at frames"
-
-
-class FramesConfig(Configuration):
-    """Which frames are kept for models."""
-
-    count: int = Field(default=0, ge=0, le=32, description="Frames of a clip, evenly spread; 0 keeps none")
-    longest_side: int = Field(default=768, ge=64, le=1920, description="Larger frames are scaled down to it, in pixels")
 
 
 def sampled(frames: int, count: int) -> list[int]:

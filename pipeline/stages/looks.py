@@ -1,32 +1,17 @@
 """Looks: how pleasing a clip is, what it resembles, and whether its caption says what is seen."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
 
 from pipeline.stage import Clip, ClipInputs, ClipStage, Inapplicable, Measured, Row, Unmeasurable
 from pipeline.stages.frames import unstacked
+from pipeline.stages.options.looks import VERSION, LooksConfig
 from pipeline.weights.locate import Weights
-from schemas.configuration import Configuration
 
 if TYPE_CHECKING:
     from pipeline.backends.open_clip_looks import OpenClipLooks
-
-VERSION = 1
-
-
-class LooksConfig(Configuration):
-    """How looks are measured. What is pleasing enough is decided later."""
-
-    WHERE: ClassVar = frozenset({"batch"})
-    """Options that change no result."""
-
-    backend: Literal["none", "open_clip"] = Field(
-        default="none", description="none: nothing is measured; open_clip: ViT-L/14 and LAION's aesthetic head"
-    )
-    batch: int = Field(default=64, ge=1, description="Pictures or texts at a time")
 
 
 def looks_stage(config: LooksConfig, weights: Weights, *, device: str) -> ClipStage:

@@ -4,7 +4,6 @@ import hashlib
 
 import cv2
 import numpy as np
-from pydantic import Field
 
 from pipeline.backends import overlaid_text
 from pipeline.backends.black_bars import Depths, bar_area, depths_of_gray, picture_within
@@ -12,9 +11,7 @@ from pipeline.backends.picture_motion import PictureMotion
 from pipeline.backends.sharpness import sharpness
 from pipeline.backends.signature import EVERY, SignatureMeter, small_picture
 from pipeline.stage import Clip, FrameMeter, FramesHWC, Gray, Measured, Media, Unmeasurable
-from schemas.configuration import Configuration
-
-VERSION = 5
+from pipeline.stages.options.quality import QualityConfig
 
 STRIP_FRAMES = 5
 STRIP_WIDTH_PX = 160
@@ -23,12 +20,6 @@ BARS_EVERY = 4
 """Of the frames that are looked at closely, every fourth is searched for black bars."""
 TEXT_LOOKS = 4
 """Times in a clip at which text is searched for, each in two frames."""
-
-
-class QualityConfig(Configuration):
-    """How often the costlier measurements look. Motion looks at every frame."""
-
-    every: int = Field(default=4, ge=1, description="Frames from one measurement of sharpness and light to the next")
 
 
 class QualityStage:

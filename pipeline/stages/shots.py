@@ -9,12 +9,10 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
-from pydantic import Field
 
 from pipeline.backends import pyav_decode, scenedetect_cuts
 from pipeline.backends.pyav_decode import Geometry, Losses, decode_pictures, geometry_of, open_footage, picture_stream
@@ -28,49 +26,10 @@ from pipeline.backends.transitions import (
 )
 from pipeline.backends.transnet_cuts import TransitionChances, load_transnetv2, runs
 from pipeline.stage import Measured, Row, Source, Unmeasurable
+from pipeline.stages.options.shots import ShotsConfig
 from pipeline.weights.locate import Weights
-from schemas.configuration import Configuration
-
-VERSION = 3
 
 BACKEND = f"{scenedetect_cuts.BACKEND}, {pyav_decode.BACKEND}"
-
-
-class ShotsConfig(Configuration):
-    """How sensitive the detectors are. Differences are in levels of 8-bit pixels (0..255)."""
-
-    backend: Literal["scenedetect", "transnetv2"] = Field(
-        default="scenedetect",
-        description="scenedetect: PySceneDetect and measured dissolves; transnetv2: TransNet V2 joins in",
-    )
-    transnetv2_threshold: float = Field(
-        default=0.5, gt=0, lt=1, description="transnetv2: chance above which a picture ends a shot"
-    )
-    content_threshold: float = Field(
-        default=27.0, gt=0, description="PySceneDetect's content detector: mean change of hue, saturation, brightness"
-    )
-    adaptive_ratio: float = Field(
-        default=3.0, gt=1, description="PySceneDetect's adaptive detector: change over that of the pictures around"
-    )
-    cut_spread: float = Field(
-        default=0.3, ge=0, le=1, description="Share of the picture that must change; less is an object, not a cut"
-    )
-    cut_prominence: float = Field(
-        default=2.0, ge=1, description="Change over the median of the four pictures on either side; less is motion"
-    )
-    flash_s: float = Field(
-        default=0.13, ge=0, le=0.5, description="A picture that comes back within this time was hidden by a flash"
-    )
-    line_residual: float = Field(
-        default=0.15, gt=0, lt=1, description="Greatest distance of a dissolve's pictures from the mix of its two ends"
-    )
-    likeness: float = Field(
-        default=0.5, gt=0, lt=1, description="Greatest correlation between the two ends; above it is one shot moving"
-    )
-    longest_gap_s: float = Field(default=0.5, gt=0, description="A longer stretch without a new picture ends the shot")
-    damaged: float = Field(
-        default=0.2, ge=0, le=1, description="Share of lost and damaged pictures above which a source has failed"
-    )
 
 
 SAME_TRANSITION = 3

@@ -1,35 +1,16 @@
 """Sync: is the speech in step with a mouth on screen, and with whose?"""
 
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from pipeline.backends.mouth_sync import STILL, SURROGATES, SyncMeasure, find_offset
 from pipeline.stage import Clip, ClipInputs, Inapplicable, Measured, Row
-from schemas.configuration import Configuration
+from pipeline.stages.options.sync import VERSION, SyncConfig
 from schemas.errors import UserError
 
-VERSION = 3
-
 FRAME_US = 40_000
-
-
-class SyncConfig(Configuration):
-    """How sync is measured. What counts as in step is decided later."""
-
-    backend: Literal["mouth", "syncnet"] = Field(
-        default="mouth",
-        description="mouth: mouth motion against speech; syncnet: the network, from the pixels, decoded once more. "
-        "Their confidences do not compare: rules are given for one of them",
-    )
-    syncnet: Path | None = Field(default=None, description="File of SyncNet's published weights")
-    device: str = Field(default="cpu", description="Where SyncNet runs: cpu, cuda, cuda:1 ...")
-    voice_over_p: float = Field(
-        default=0.05, gt=0, lt=1, description="Speech is called voice-over where no face is in step below this p-value"
-    )
 
 
 class TrackSync(Protocol):

@@ -1,30 +1,17 @@
 """Vocals: the voice alone, as a second sound beside the clip's own, which stays as it is."""
 
 import hashlib
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
 
 from pipeline.backends.flac import flac_of
 from pipeline.stage import Clip, ClipInputs, ClipStage, Inapplicable, Measured, Media, Row
+from pipeline.stages.options.vocals import VERSION, VocalsConfig
 from pipeline.weights.locate import Weights
-from schemas.configuration import Configuration
 
 if TYPE_CHECKING:
     from pipeline.backends.demucs_vocals import DemucsVocals
-
-VERSION = 1
-
-
-class VocalsConfig(Configuration):
-    """Whether the voice is separated from music and noise."""
-
-    backend: Literal["none", "demucs"] = Field(
-        default="none",
-        description="none: nothing is separated; demucs: HT Demucs, whose stem is packed as KEY.vocals.flac beside "
-        "KEY.flac. A clip without a stem is packed without: the rule vocals.share >= 0 keeps it out",
-    )
 
 
 def vocals_stage(config: VocalsConfig, weights: Weights, *, device: str) -> ClipStage:

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipeline.config import WeightsConfig
-from pipeline.stages.faces import FacesConfig
+from pipeline.stages.options.faces import FacesConfig
 from schemas.configuration import Configuration
 
 
