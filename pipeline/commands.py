@@ -114,6 +114,7 @@ def decide(
     from pipeline.engine.decide_again import decide_again
     from pipeline.engine.run_file import resolve
     from pipeline.engine.state import refuse_stale
+    from pipeline.store.relations import Relations
 
     over = _over(config, settings, {})
     if over.keys() - {"decide"}:
@@ -121,8 +122,9 @@ def decide(
         raise UserError(f"decide takes only options of its own section, such as decide.val_fraction: not {other!r}")
     with nullcontext(open_run(run)) if dry_run else open_to_write(run) as (files, snapshot, before):
         given = resolve(files, over)
-        refuse_stale(files, snapshot, before)
-        again = decide_again(files, snapshot, given, dry_run=dry_run)
+        relations = Relations(files, snapshot)
+        refuse_stale(relations, before)
+        again = decide_again(relations, given, dry_run=dry_run)
     if as_json:
         print_json(again.to_dict())
         return
@@ -137,16 +139,19 @@ def decide(
 def pack(run: Run) -> None:
     """Write shards and the manifest from the decisions."""
     from pipeline.console import console
-    from pipeline.engine.sets import follow_verdicts, pack_into
+    from pipeline.engine.packing import pack_into
+    from pipeline.engine.sets import follow_verdicts
     from pipeline.engine.state import refuse_stale
     from pipeline.pack.manifest import newest_manifest
+    from pipeline.store.relations import Relations
     from pipeline.store.snapshots import commit
 
     with open_to_write(run) as (files, snapshot, config):
         if "decisions" not in snapshot.sets:
             raise UserError(f"{run} has no decisions yet; run 'humo curate' first")
-        refuse_stale(files, snapshot, config)
-        commit(files, snapshot, pack_into(files, follow_verdicts(files, snapshot, config), config))
+        relations = Relations(files, snapshot)
+        refuse_stale(relations, config)
+        commit(files, snapshot, pack_into(files, follow_verdicts(relations, config), config))
     manifest = newest_manifest(files)
     assert manifest is not None
     counts = f"{manifest.counts.samples} samples ({manifest.counts.seconds:.0f} s)"

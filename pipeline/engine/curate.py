@@ -12,11 +12,12 @@ from pipeline.engine.failure_limit import FailureLimit, TooManyFailures
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.jobs import Job, jobs, new_footage_bytes
 from pipeline.engine.locations import crawl_into
+from pipeline.engine.packing import pack_into
 from pipeline.engine.pending import forget
 from pipeline.engine.progress import Progress, StageProgress, silent
 from pipeline.engine.redo import redo
 from pipeline.engine.run_file import write_run
-from pipeline.engine.sets import pack_into, run_set
+from pipeline.engine.sets import run_set
 from pipeline.flow import DECISIONS, SETS
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
@@ -69,14 +70,13 @@ def curate(
 def run_sets(files: Files, snapshot: Snapshot, config: CurateConfig, *, progress: Progress = silent) -> Snapshot:
     """Set stages, decisions and shards of what is committed; a commit at the end of each part."""
     base = snapshot
-    snapshot = folded(files, snapshot)
+    relations = Relations(files, folded(files, snapshot))
     stages = (*SETS, *DECISIONS)
     for number, stage in enumerate(stages):
         progress("set stages", number, len(stages))
-        snapshot = run_set(stage, files, snapshot, config)
+        run_set(stage, relations, config)
     progress("set stages", len(stages), len(stages))
-    snapshot = pack_into(files, snapshot, config, progress=progress)
-    return commit(files, base, snapshot)
+    return commit(files, base, pack_into(files, relations.snapshot, config, progress=progress))
 
 
 def _run_items(

@@ -8,10 +8,10 @@ from typing import Any
 from pipeline.config import CurateConfig
 from pipeline.decide.funnel import Funnel, funnel
 from pipeline.engine.run_file import write_run
-from pipeline.engine.sets import decide_stage, follow_verdicts, set_parts, show_verdicts
-from pipeline.store.files import Files
+from pipeline.engine.set_parts import set_parts
+from pipeline.engine.sets import decide_stage, follow_verdicts, show_verdicts
 from pipeline.store.relations import SECONDS, Relations
-from pipeline.store.snapshots import Snapshot, commit
+from pipeline.store.snapshots import commit
 
 EXAMPLES = 100
 """Keys named of each change."""
@@ -40,38 +40,35 @@ class Again:
         return asdict(self)
 
 
-def decide_again(files: Files, snapshot: Snapshot, config: CurateConfig, *, dry_run: bool) -> Again:
+def decide_again(relations: Relations, config: CurateConfig, *, dry_run: bool) -> Again:
     """Apply these thresholds to the measurements. Writes tables, commit and run.json, unless it is a dry run.
 
-    But for a dry run the caller holds the writer's lock.
+    But for a dry run the caller holds the writer's lock. `relations`: of the newest commit; of no use afterwards.
     """
-    before = snapshot.sets.get("decisions")
+    files, base = relations.files, relations.snapshot
+    _show_before(relations, base.sets.get("decisions"))
     if dry_run:
         folder = files.scratch()
         try:
-            after = Relations(files, snapshot)
-            _show_before(after, before)
-            edited = show_verdicts(after, config, folder)
-            chosen = set_parts("references", after, config)["references"]
+            edited = show_verdicts(relations, config, folder)
+            chosen = set_parts("references", relations, config)["references"]
             if edited or not files.exists(chosen):
-                _try("references", after, config, folder)
-            elif chosen != snapshot.sets.get("references"):
-                after.show("references", files.address(chosen))
-            _try("decide", after, config, folder)
-            return Again(funnel=funnel(after, config.decide), changes=_changes(after))
+                _try("references", relations, config, folder)
+            elif chosen != base.sets.get("references"):
+                relations.show("references", files.address(chosen))
+            _try("decide", relations, config, folder)
+            return Again(funnel=funnel(relations, config.decide), changes=_changes(relations))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    snapshot = commit(files, snapshot, follow_verdicts(files, snapshot, config))
+    commit(files, base, follow_verdicts(relations, config))
     write_run(files, config)
-    after = Relations(files, snapshot)
-    _show_before(after, before)
-    return Again(funnel=funnel(after, config.decide), changes=_changes(after))
+    return Again(funnel=funnel(relations, config.decide), changes=_changes(relations))
 
 
 def _show_before(relations: Relations, decisions: str | None) -> None:
     """The decisions of this part as the view `before`; none of a run that was never decided."""
     if decisions is None:
-        relations.connection.execute("CREATE VIEW before AS SELECT * FROM decisions WHERE false")
+        relations.connection.execute("CREATE TABLE before AS SELECT * FROM decisions WHERE false")
     else:
         relations.show("before", relations.files.address(decisions))
 

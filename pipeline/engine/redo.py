@@ -8,7 +8,7 @@ from pipeline.config import CurateConfig
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.jobs import grouped
 from pipeline.engine.plan import Terms, stale_stages, terms_of
-from pipeline.engine.sets import set_parts
+from pipeline.engine.set_parts import set_parts
 from pipeline.flow import STAGE, STAGES, downstream
 from pipeline.store.relations import Relations
 

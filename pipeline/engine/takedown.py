@@ -68,13 +68,13 @@ def take_down(
             raise UserError("that takedown was interrupted before it removed anything; give it again, with its names")
         return _finish(files, snapshot, config, Removed(snapshot=snapshot, sources=0, clips=0, files=0, copies=[]))
     refuse_unfinished(files)
-    refuse_stale(files, snapshot, config)
+    relations = Relations(files, snapshot)
+    refuse_stale(relations, config)
     if identity is not None and people_edited_since(files, snapshot):
         raise UserError(
             f"people were merged or split by hand since the last decisions: give 'humo decide {files.root}' first, and "
             "then the person by the name that 'humo trace' shows"
         )
-    relations = Relations(files, snapshot)
     clips = _clips_of(relations, source=source, identity=identity, sample=sample)
     gone = {row["id"] for row in clips}
     copies = _copies(relations, gone)

@@ -15,6 +15,7 @@ from pipeline.report.measurements import Histogram
 from pipeline.review.requests import Outdated
 from pipeline.review.session import Opened
 from pipeline.store.files import Files
+from pipeline.store.relations import Relations
 from schemas.configuration import merged, validated
 from schemas.errors import UserError
 
@@ -105,7 +106,7 @@ def answer(files: Files, opened: Opened, section: dict[str, Any]) -> dict[str, A
     raw = merged(opened.config.model_dump(mode="json"), {"decide": section})
     config = validated(CurateConfig, raw, where="configuration")
     parse_rules(config.decide)
-    return asdict(decide_again(files, opened.snapshot, config, dry_run=True))
+    return asdict(decide_again(Relations(files, opened.snapshot), config, dry_run=True))
 
 
 def as_yaml(section: dict[str, Any]) -> str:

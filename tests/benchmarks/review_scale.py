@@ -77,7 +77,7 @@ def write_verdicts(run: Path) -> None:
         )
         record(files, verdict)
         if number == VERDICTS // 2:
-            decide_again(files, latest(files), resolve(files, {}), dry_run=False)
+            decide_again(Relations(files, latest(files)), resolve(files, {}), dry_run=False)
 
 
 def clip_with_sound(files: Files) -> str:

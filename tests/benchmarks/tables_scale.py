@@ -25,7 +25,8 @@ from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.pending import ledger
 from pipeline.engine.plan import terms_of
 from pipeline.engine.run_file import write_run
-from pipeline.engine.sets import run_set, set_parts
+from pipeline.engine.set_parts import set_parts
+from pipeline.engine.sets import run_set
 from pipeline.flow import DECISIONS
 from pipeline.store.bundles import write_bundle
 from pipeline.store.files import Files
@@ -130,10 +131,10 @@ def write_run_of(folder: Path, clips: int) -> None:
         relations = Relations(files, snapshot)
     snapshot = commit(files, Snapshot(), snapshot)
     write_run(files, config)
-    decided = snapshot
+    relations = Relations(files, snapshot)
     for stage in DECISIONS:
-        decided = run_set(stage, files, decided, config)
-    commit(files, snapshot, decided)
+        run_set(stage, relations, config)
+    commit(files, snapshot, relations.snapshot)
 
 
 def timed(command: list[str]) -> tuple[float, float]:

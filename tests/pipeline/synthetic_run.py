@@ -17,7 +17,7 @@ from pipeline.engine.pending import ledger
 from pipeline.engine.plan import terms_of
 from pipeline.engine.rows import completed
 from pipeline.engine.run_file import write_run
-from pipeline.engine.sets import set_parts
+from pipeline.engine.set_parts import set_parts
 from pipeline.stage import Measured
 from pipeline.store.bundles import write_bundle
 from pipeline.store.files import Files

@@ -10,8 +10,9 @@ from pipeline.config import CurateConfig
 from pipeline.decide.config import DecideConfig, ReferenceBounds
 from pipeline.diff import Diff, diff
 from pipeline.engine.decide_again import decide_again
-from pipeline.engine.sets import pack_into
+from pipeline.engine.packing import pack_into
 from pipeline.pack.config import PackConfig
+from pipeline.store.relations import Relations
 from pipeline.store.snapshots import commit, latest
 from schemas.errors import UserError
 from tests.pipeline.direct_run import humo_directly
@@ -24,7 +25,7 @@ def packed(folder: Path, clips: list[FakeClip], **pack: Any) -> str:
     bounds = ReferenceBounds(lower=0.5, upper=0.9)
     config = CurateConfig(decide=DecideConfig(references=bounds, val_fraction=0), pack=PackConfig(**pack))
     files = write_synthetic_run(folder, clips, config)
-    decide_again(files, latest(files), config, dry_run=False)
+    decide_again(Relations(files, latest(files)), config, dry_run=False)
     commit(files, latest(files), pack_into(files, latest(files), config))
     return str(folder)
 

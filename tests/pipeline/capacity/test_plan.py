@@ -12,8 +12,9 @@ from pipeline.capacity.estimate import SHARD_BYTES, estimate
 from pipeline.capacity.sample import Sample, measure
 from pipeline.config import CurateConfig
 from pipeline.engine.decide_again import decide_again
-from pipeline.engine.sets import pack_into
+from pipeline.engine.packing import pack_into
 from pipeline.flow import STAGE
+from pipeline.store.relations import Relations
 from pipeline.store.snapshots import commit, latest
 from schemas.command_line import run as command
 from schemas.errors import UserError
@@ -150,7 +151,7 @@ def test_gpu_seconds_of_the_sample_are_its_own_and_can_be_replaced() -> None:
 def test_a_sample_is_read_from_a_run_and_what_was_done_twice_counts_once(tmp_path: Path) -> None:
     files = write_synthetic_run(tmp_path / "run", [FakeClip(source=1, start_s=n, similarity=0.9) for n in range(4)])
     config = CurateConfig()
-    decide_again(files, latest(files), config, dry_run=False)
+    decide_again(Relations(files, latest(files)), config, dry_run=False)
     commit(files, latest(files), pack_into(files, latest(files), config))
     snapshot = latest(files).with_work({"seconds.faces": 12.0, "computed.faces": 8, "seconds.decode": 3.0})
     snapshot = snapshot.with_work({"decodes.measure": 6, "seconds.shots": 5.0, "computed.shots": 1, "gpu.faces": 3.0})
@@ -172,7 +173,7 @@ def test_the_command_reads_a_file_or_a_run_and_says_what_is_wrong(
 ) -> None:
     files = write_synthetic_run(tmp_path / "run", [FakeClip(source=1, start_s=n, similarity=0.9) for n in range(4)])
     config = CurateConfig()
-    decide_again(files, latest(files), config, dry_run=False)
+    decide_again(Relations(files, latest(files)), config, dry_run=False)
     (tmp_path / "plan.yaml").write_text("sample: run\ndays: 5\nprices: {core_hour: 1}\n")
     assert read_plan(str(tmp_path / "plan.yaml"), {}).sample == str(tmp_path / "run")
     assert command(["plan", str(tmp_path / "plan.yaml"), "--hours", "1000", "--hours", "5e6", "--json"]) == 0

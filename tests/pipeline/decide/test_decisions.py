@@ -81,7 +81,7 @@ def test_what_hangs_together_is_in_one_split(tmp_path: Path) -> None:
 
 def test_the_funnel_adds_up(tmp_path: Path) -> None:
     files = write_synthetic_run(tmp_path, CLIPS)
-    again = decide_again(files, latest(files), CONFIG, dry_run=True)
+    again = decide_again(Relations(files, latest(files)), CONFIG, dry_run=True)
     found = again.funnel
     assert found.clips == len(CLIPS)
     left = found.clips
@@ -95,16 +95,16 @@ def test_the_funnel_adds_up(tmp_path: Path) -> None:
 
 def test_a_dry_run_writes_nothing_and_agrees_with_the_real_one(tmp_path: Path) -> None:
     files = write_synthetic_run(tmp_path, CLIPS)
-    decide_again(files, latest(files), CONFIG, dry_run=False)
+    decide_again(Relations(files, latest(files)), CONFIG, dry_run=False)
     config = CurateConfig(
         decide=DecideConfig(
             sync=("abs(sync.offset_frames) <= 10", "sync.p_value <= 0.005"), references=CONFIG.decide.references
         )
     )
     before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
-    dry = decide_again(files, latest(files), config, dry_run=True)
+    dry = decide_again(Relations(files, latest(files)), config, dry_run=True)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
-    real = decide_again(files, latest(files), config, dry_run=False)
+    real = decide_again(Relations(files, latest(files)), config, dry_run=False)
     assert dry == real
     assert [(one.before, one.after, one.clips, one.examples) for one in dry.changes] == [
         ("subject", "sync", 1, [CLIPS[4].key])

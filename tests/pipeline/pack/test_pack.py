@@ -13,12 +13,13 @@ from datasets import Features, Value, load_dataset
 
 from pipeline.config import CurateConfig
 from pipeline.engine.decide_again import decide_again
-from pipeline.engine.sets import pack_into
+from pipeline.engine.packing import pack_into
 from pipeline.pack.config import PackConfig
 from pipeline.pack.manifest import newest_manifest
 from pipeline.pack.pack import pack
 from pipeline.pack.shards import pieces, runs
 from pipeline.store.files import Files
+from pipeline.store.relations import Relations
 from pipeline.store.snapshots import commit, latest
 from pipeline.verify import load_manifest, verify
 from schemas.manifest import Manifest
@@ -30,7 +31,7 @@ CLIPS = [FakeClip(source=1, start_s=n, sync={"offset_frames": 0 if n % 3 else 9}
 def packed(folder: Path, clips: list[FakeClip], config: CurateConfig | None = None) -> tuple[Files, Manifest]:
     config = config or CurateConfig()
     files = write_synthetic_run(folder, clips, config)
-    decide_again(files, latest(files), config, dry_run=False)
+    decide_again(Relations(files, latest(files)), config, dry_run=False)
     base = latest(files)
     commit(files, base, pack_into(files, base, config))
     manifest = newest_manifest(files)

@@ -11,6 +11,7 @@ from pipeline.engine.rows import completed, unmeasured
 from pipeline.stage import Inapplicable, Unmeasurable
 from pipeline.store.files import Files
 from pipeline.store.media import put_media
+from pipeline.store.relations import Relations
 from pipeline.store.snapshots import commit, latest
 from tests.pipeline.synthetic_run import ABOUT, FakeClip, with_source, write_synthetic_run
 
@@ -48,7 +49,7 @@ def write_run(folder: Path) -> None:
     for source, rows in ((HOSTILE_SOURCE, _hostile_rows(files)), (UNREADABLE_SOURCE, _unreadable_rows())):
         snapshot = with_source(files, snapshot, source, rows, config)
     commit(files, base, snapshot)
-    decide_again(files, latest(files), config, dry_run=False)
+    decide_again(Relations(files, latest(files)), config, dry_run=False)
 
 
 def _hostile_rows(files: Files) -> Rows:

@@ -19,6 +19,7 @@ from pipeline.config import CurateConfig
 from pipeline.engine.decide_again import decide_again
 from pipeline.store.files import Files
 from pipeline.store.media import media_path, put_media
+from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
 from pipeline.verdicts.fold import all_verdicts
 from tests.pipeline.report.report_run import (
@@ -64,8 +65,6 @@ def say(server: Served, kind: str, **fields: Any) -> Answer:
 
 
 def on(files: Files, key: str) -> dict[str, str]:
-    from pipeline.store.relations import Relations
-
     rows = Relations(files, latest(files)).connection.execute("SELECT media_sha256 FROM clips WHERE id = ?", [key])
     return {"clip_id": key, "media_sha256": rows.fetchall()[0][0]}
 
@@ -194,7 +193,7 @@ def test_what_if_gives_the_numbers_of_a_dry_run_and_a_configuration(server: Serv
             }
         )
     )
-    expected = decide_again(files, latest(files), config, dry_run=True).to_dict()
+    expected = decide_again(Relations(files, latest(files)), config, dry_run=True).to_dict()
     assert {"funnel": found["funnel"], "changes": found["changes"]} == json.loads(json.dumps(expected))
     assert expected["changes"]
     state = server.ask("/what-if").text.split('data-state="')[1].split('"')[0]

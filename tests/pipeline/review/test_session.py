@@ -19,6 +19,7 @@ from pipeline.review.requests import Outdated
 from pipeline.review.session import Session
 from pipeline.review.what_if import Moved, moved
 from pipeline.store.files import Files
+from pipeline.store.relations import Relations
 from pipeline.store.snapshots import latest
 from pipeline.verdicts.standing import create_standing
 from pipeline.verdicts.verdict import OF_CLIPS, Verdict
@@ -150,7 +151,7 @@ def test_a_clip_shows_what_its_decision_says_of_every_rule(tmp_path: Path) -> No
         assert '"in_decisions": false' in html.unescape(found)
         assert re.search(r"<textarea[^>]*>a lamp in a room, and nobody speaks</textarea>", found)
         assert rule_of(found, "review: nobody rejects it") is None
-        decide_again(files, latest(files), CurateConfig(decide=report_run.RULES), dry_run=False)
+        decide_again(Relations(files, latest(files)), CurateConfig(decide=report_run.RULES), dry_run=False)
         found = page(report_run.KEPT)
         assert '"in_decisions": true' in html.unescape(found)
         assert rule_of(found, "review: nobody rejects it") == "failed"

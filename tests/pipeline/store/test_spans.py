@@ -18,7 +18,7 @@ from pipeline.store.spans import IdRange, SpanReader
 ABOUT = {"status": "ok", "backend": "test/1", "fingerprint": "f", "seconds": 0.0, "attempt": 1}
 SOURCES = [f"{number:x}" for number in range(8)]
 EDGES = [*SOURCES, "g", "3_1_9"]
-COLUMNS = ("luma", "contrast")
+COLUMNS = {"quality": ("luma", "contrast"), "speech": ("ratio",)}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -30,10 +30,11 @@ def small_groups() -> None:
 
 
 @st.composite
-def bundle(draw: st.DrawFn) -> tuple[set[str], set[str], bool]:
-    """Its sources, those of them that were dropped, and whether an older version wrote it, without a column."""
+def bundle(draw: st.DrawFn) -> tuple[set[str], set[str], bool, bool]:
+    """Its sources, those of them that were dropped, whether an older version wrote it, without a column, and whether
+    the other table has all of its clips."""
     sources = draw(st.sets(st.sampled_from(SOURCES), min_size=1))
-    return sources, draw(st.sets(st.sampled_from(sorted(sources)))), draw(st.booleans())
+    return sources, draw(st.sets(st.sampled_from(sorted(sources)))), draw(st.booleans()), draw(st.booleans())
 
 
 @settings(max_examples=40, deadline=None)
@@ -43,14 +44,16 @@ def bundle(draw: st.DrawFn) -> tuple[set[str], set[str], bool]:
     st.sampled_from(["", *EDGES]),
     st.sampled_from([None, *EDGES]),
 )
-@example([({"3"}, set(), False)], 3, "3_1_9", None)
-@example([({"3"}, set(), False)], 3, "", "3_1_9")
+@example([({"3"}, set(), False, True)], 3, "3_1_9", None)
+@example([({"3"}, set(), False, True)], 3, "", "3_1_9")
+@example([({"1", "3"}, set(), False, True), ({"2", "4"}, {"2"}, False, True)], 3, "", None)
+@example([({"1", "3"}, {"1"}, False, False), ({"2", "4"}, set(), True, True)], 2, "1_1_9", "4")
 def test_a_range_is_what_duckdb_reads(
-    made: list[tuple[set[str], set[str], bool]], clips: int, first: str, last: str | None
+    made: list[tuple[set[str], set[str], bool, bool]], clips: int, first: str, last: str | None
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files, snapshot, seen = Files(folder), Snapshot(), set[str]()
-        for number, (sources, dropped, older) in enumerate(made):
+        for number, (sources, dropped, older, whole) in enumerate(made):
             rows = [
                 {"id": f"{source}_{clip}_9", **ABOUT, "luma": 0.1 * clip, "contrast": float(number)}
                 for source in sources - seen
@@ -60,16 +63,27 @@ def test_a_range_is_what_duckdb_reads(
             if not rows:
                 continue
             table = to_arrow("quality", rows)
-            name, told = write_bundle(files, {"quality": table.drop_columns(["contrast"]) if older else table})
+            # Ids of tables that have the same rows are the same bytes.
+            ratios = [{"id": row["id"], **ABOUT, "ratio": row["luma"]} for row in rows if whole or row["luma"] < 0.05]
+            name, told = write_bundle(
+                files,
+                {
+                    "quality": table.drop_columns(["contrast"]) if older else table,
+                    "speech": to_arrow("speech", ratios),
+                },
+            )
             kept: Bundle = replace(told, dropped=sorted(dropped & {row["id"][0] for row in rows}))
             snapshot = replace(snapshot, bundles={**snapshot.bundles, name: kept})
         span = IdRange(first, last)
         with Relations(files, snapshot).connection as connection:
-            expected = connection.execute(
-                f"SELECT id, luma, contrast FROM quality WHERE {span.sql()} ORDER BY id"
-            ).fetchall()
-        found = SpanReader(files, snapshot, ["quality"]).read({"quality": COLUMNS}, span)["quality"]
-    assert [tuple(row.values()) for row in found.to_pylist()] == expected
+            expected = {
+                table: connection.execute(
+                    f"SELECT id, {', '.join(columns)} FROM {table} WHERE {span.sql()} ORDER BY id"
+                ).fetchall()
+                for table, columns in COLUMNS.items()
+            }
+        found = SpanReader(files, snapshot, COLUMNS).read(COLUMNS, span)
+    assert {table: [tuple(row.values()) for row in rows.to_pylist()] for table, rows in found.items()} == expected
 
 
 def test_a_table_that_nothing_was_written_of_has_no_rows() -> None:

@@ -122,9 +122,9 @@ def test_a_verdict_on_other_pixels_counts_for_nothing(files: Files) -> None:
 def test_a_dry_run_tells_what_deciding_does_and_writes_nothing(files: Files) -> None:
     say(files, "reject", GOOD)
     before = sorted(path for path in Path(files.root).rglob("*") if path.is_file() and path.name != "writer.lock")
-    told = decide_again(files, latest(files), CONFIG, dry_run=True)
+    told = decide_again(Relations(files, latest(files)), CONFIG, dry_run=True)
     assert sorted(path for path in Path(files.root).rglob("*") if path.is_file()) == before
-    done = decide_again(files, latest(files), CONFIG, dry_run=False)
+    done = decide_again(Relations(files, latest(files)), CONFIG, dry_run=False)
     assert told == done
     assert [(change.before, change.after, change.clips) for change in done.changes] == [("sync", "reject", 1)]
     step = next(step for step in done.funnel.steps if step.rule == "review: nobody rejects it")

@@ -72,9 +72,9 @@ def test_merged_people_are_references_of_each_other_until_that_is_undone(files: 
     assert outcomes(files) == ["keep", "keep", "reject"]
     tracks = [f"{CLIPS[0].key}_t0", f"{CLIPS[2].key}_t0"]
     merged = say(files, "merge", tracks=tracks, seen=seen_of(files, tracks))
-    told = decide_again(files, latest(files), CONFIG, dry_run=True)
+    told = decide_again(Relations(files, latest(files)), CONFIG, dry_run=True)
     assert latest(files).sets == before
-    assert told == decide_again(files, latest(files), CONFIG, dry_run=False)
+    assert told == decide_again(Relations(files, latest(files)), CONFIG, dry_run=False)
     assert people(files) == [{1, 2, 3}]
     assert outcomes(files) == ["keep", "keep", "keep"]
     # A later run of the set stages, from all that is committed, changes nothing of that.
@@ -82,7 +82,7 @@ def test_merged_people_are_references_of_each_other_until_that_is_undone(files: 
     run_sets(files, latest(files), CONFIG)
     assert {**latest(files).sets, "index": ""} == {**now, "index": ""}
     say(files, "undo", undoes=merged)
-    decide_again(files, latest(files), CONFIG, dry_run=False)
+    decide_again(Relations(files, latest(files)), CONFIG, dry_run=False)
     assert people(files) == [{1, 2}, {3}]
     assert {table: part for table, part in latest(files).sets.items() if table in ("identities", "candidates")} == {
         table: before[table] for table in ("identities", "candidates")
@@ -92,14 +92,14 @@ def test_merged_people_are_references_of_each_other_until_that_is_undone(files: 
 def test_a_split_person_leaves_the_others_without_that_reference(files: Files) -> None:
     tracks = [f"{CLIPS[0].key}_t0"]
     say(files, "split", tracks=tracks, seen=seen_of(files, tracks))
-    decide_again(files, latest(files), CONFIG, dry_run=False)
+    decide_again(Relations(files, latest(files)), CONFIG, dry_run=False)
     assert people(files) == [{1}, {2}, {3}]
     assert outcomes(files) == ["reject", "reject", "reject"]
 
 
 def test_an_edit_of_tracks_that_look_otherwise_now_does_nothing(files: Files) -> None:
     say(files, "split", tracks=[f"{CLIPS[0].key}_t0"], seen=["another face"])
-    decide_again(files, latest(files), CONFIG, dry_run=False)
+    decide_again(Relations(files, latest(files)), CONFIG, dry_run=False)
     assert people(files) == [{1, 2}, {3}]
 
 

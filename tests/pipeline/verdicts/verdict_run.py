@@ -7,7 +7,8 @@ from typing import Any
 from pipeline.config import CurateConfig
 from pipeline.decide.config import DecideConfig, ReferenceBounds
 from pipeline.engine.decide_again import decide_again
-from pipeline.engine.sets import follow_verdicts, pack_into
+from pipeline.engine.packing import pack_into
+from pipeline.engine.sets import follow_verdicts
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Snapshot, commit, latest
@@ -55,7 +56,7 @@ def media_of(files: Files, clip: FakeClip) -> str:
 def follow_and_pack(files: Files) -> Snapshot:
     """What `humo pack` does."""
     base = latest(files)
-    return commit(files, base, pack_into(files, follow_verdicts(files, base, CONFIG), CONFIG))
+    return commit(files, base, pack_into(files, follow_verdicts(Relations(files, base), CONFIG), CONFIG))
 
 
 def verdict_of(files: Files, clip: FakeClip) -> dict[str, Any]:
@@ -67,4 +68,4 @@ def verdict_of(files: Files, clip: FakeClip) -> dict[str, Any]:
 
 def decide_now(files: Files) -> None:
     """What `humo decide` does."""
-    decide_again(files, latest(files), CONFIG, dry_run=False)
+    decide_again(Relations(files, latest(files)), CONFIG, dry_run=False)
