@@ -48,7 +48,7 @@ def components(clips: list[str], links: Iterable[tuple[str, str]]) -> dict[str, 
 
 
 def create_components(relations: Relations, val_fraction: float, *, folder: Path) -> None:
-    """Make the table `components`: source (id), its component and its split.
+    """Make the table `components`: source (id), its component and its split. Reads the table `grouped`.
 
     A component is named by its smallest clip. All clips of a source are in one, so that only the sources are joined
     that share an identity or copies; only these are held in memory. `folder`: for a file of them.
@@ -68,8 +68,8 @@ def create_components(relations: Relations, val_fraction: float, *, folder: Path
     ).to_arrow_table()
     # Statements of their own: joined to the one above with UNION ALL, DuckDB 1.5.6 does not come back.
     copies = execute(
-        """SELECT DISTINCT split_part(id, '_', 1) AS source, split_part("group", '_', 1) AS shared FROM duplicates
-           WHERE id <> "group" AND split_part(id, '_', 1) <> split_part("group", '_', 1)"""
+        """SELECT DISTINCT split_part(id, '_', 1) AS source, split_part("group", '_', 1) AS shared FROM grouped
+           WHERE source <> shared"""
     ).to_arrow_table()
     own = pa.table({"source": copies["shared"], "shared": copies["shared"]})
     joined = _joined(pa.concat_tables([shared, copies.cast(shared.schema), own.cast(shared.schema)]))

@@ -12,7 +12,7 @@ from pipeline.decide.licences import create_uses
 from pipeline.decide.measured import measurements
 from pipeline.decide.missed import with_missed
 from pipeline.decide.ranges import RowWriter, in_turn, ranges
-from pipeline.decide.surplus import create_copies, create_surplus
+from pipeline.decide.surplus import create_copies, create_grouped, create_surplus
 from pipeline.decide.verdicts import columns_named, parse_rules, verdicts_query
 from pipeline.store.relations import Relations
 from pipeline.store.spans import IdRange
@@ -27,6 +27,7 @@ def decide(relations: Relations, config: DecideConfig, *, folder: Path, fingerpr
     Raises UserError for a rule that cannot be used.
     """
     rules = parse_rules(config)
+    create_grouped(relations.connection)
     with ThreadPoolExecutor(1) as pool, relations.connection.cursor() as cursor:
         # Beside the components, which leave a core idle for a while.
         copies = pool.submit(create_copies, cursor)
@@ -38,26 +39,29 @@ def decide(relations: Relations, config: DecideConfig, *, folder: Path, fingerpr
     measured = measurements(relations, columns_named(rules), reviewed=reviewed)
     query = verdicts_query(rules, reviewed=reviewed)
 
-    def decided(span: IdRange) -> pa.Table:
+    def decided(span: IdRange) -> tuple[pa.Table, pa.Table]:
         with relations.connection.cursor() as cursor:
             clips = measured(span, cursor)
             cursor.register("measured", clips)
             found = cursor.execute(query).to_arrow_table()
             # In order, so that the same rows make the same file; DuckDB keeps it where it joins nothing.
             found = found if found["id"].equals(clips["id"]) else found.sort_by("id")
-            rows = with_missed(found, clips, cursor, rules, reviewed=reviewed)
             several = cursor.execute(f"SELECT id FROM copies WHERE {span.sql()}").to_arrow_table()["id"]
-        kept = pc.equal(rows["outcome"], "keep")
-        # Of these there may be too many.
-        return rows.append_column("contested", kept if capped else pc.and_(kept, pc.is_in(rows["id"], several)))
+            # Of these there may be too many. They come first, so that both are slices of one table.
+            contested = pc.equal(found["outcome"], "keep")
+            contested = contested if capped else pc.and_(contested, pc.is_in(found["id"], several))
+            order = pc.array_sort_indices(pc.invert(contested))
+            rows = with_missed(found, clips, order, cursor, rules, reviewed=reviewed)
+        count = pc.sum(contested).as_py() or 0
+        return rows.slice(0, count), rows.slice(count)
 
     made, about = folder / "decisions", {"backend": BACKEND, "fingerprint": fingerprint}
     parts = ranges(relations)
     with RowWriter(made, "decisions", **about) as decisions:
         with RowWriter(folder / "contested", "decisions", **about) as waiting:
-            for rows in in_turn(decided, parts):
-                decisions.write(rows.filter(pc.invert(rows["contested"])))
-                waiting.write(rows.filter(rows["contested"]))
+            for contested, others in in_turn(decided, parts):
+                decisions.write(others)
+                waiting.write(contested)
         relations.show("contested", folder / "contested")
         create_surplus(relations, config.caps)
         for span in parts:

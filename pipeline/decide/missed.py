@@ -17,25 +17,33 @@ Places = NDArray[np.int64]
 
 
 def with_missed(
-    verdicts: pa.Table, measured: pa.Table, connection: duckdb.DuckDBPyConnection, rules: Rules, *, reviewed: bool
+    verdicts: pa.Table,
+    measured: pa.Table,
+    order: pa.UInt64Array,
+    connection: duckdb.DuckDBPyConnection,
+    rules: Rules,
+    *,
+    reviewed: bool,
 ) -> pa.Table:
     """The rows of `verdicts_query` with their split, their component, and the lists `failed_rules`, `unknown_rules` and
     `overruled`. These are put together here: in DuckDB that took half of the time of all decisions.
 
-    `measured`: what the query looked at, in the same order.
+    `measured`: what the query looked at, row by row. `order`: in which the rows shall come.
     """
     every, free = every_rule(rules, reviewed), free_rules(rules, reviewed)
+    verdicts = verdicts.take(order)
     found = [_missed(verdicts, place, place in free) for place in range(len(every))]
-    seen = _seen([clips for clips, _ in found], measured, connection, every)
+    looked_at = order.to_numpy()
+    seen = _seen([looked_at[clips] for clips, _ in found], measured, connection, every)
     clips, lists = (np.concatenate(some) for some in zip(*found, strict=True))
     places = np.repeat(np.arange(len(every)), [len(some) for some, _ in found])
     rows = verdicts.select(["id", "tier", "outcome"])
     for name in ("split", "component"):
-        rows = rows.append_column(name, measured[name])
+        rows = rows.append_column(name, measured[name].take(order))
     # From rule after rule to clip after clip, and of each its rules in order.
-    order = np.argsort(clips, kind="stable")
+    by_clip = np.argsort(clips, kind="stable")
     for number, name in enumerate(LISTS):
-        own = order[lists[order] == number]
+        own = by_clip[lists[by_clip] == number]
         ends = np.bincount(clips[own], minlength=len(verdicts)).cumsum()
         rows = rows.append_column(name, _lists(places[own], seen.take(own), ends, every))
     return rows
@@ -70,9 +78,12 @@ def _lists(places: Places, seen: pa.StringArray, ends: Places, every: list[tuple
 
 
 def _seen(
-    missed: list[Places], measured: pa.Table, connection: duckdb.DuckDBPyConnection, every: list[tuple[str, Rule]]
+    missed: list[NDArray[np.uint64]],
+    measured: pa.Table,
+    connection: duckdb.DuckDBPyConnection,
+    every: list[tuple[str, Rule]],
 ) -> pa.StringArray:
-    """What a decision shows of the values that each rule saw, rule after rule. `missed`: where."""
+    """What a decision shows of the values that each rule saw, rule after rule. `missed`: the rows where."""
     values: dict[tuple[int, str], pa.Array] = {}
     for place, (tier, rule) in enumerate(every):
         # Of what only has to be known nothing is shown: it is missing there, and long elsewhere.

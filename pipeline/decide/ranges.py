@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +13,8 @@ from pipeline.store.parts import GROUP_ROWS
 from pipeline.store.relations import Relations
 from pipeline.store.spans import IdRange
 from schemas.tables import TABLES
+
+Result = TypeVar("Result")
 
 RANGE_CLIPS = 65_536
 """Clips of a range."""
@@ -35,10 +38,10 @@ def ranges(relations: Relations) -> list[IdRange]:
     return [*found, IdRange(first)]
 
 
-def in_turn(work: Callable[[IdRange], pa.Table], within: Iterable[IdRange]) -> Iterator[pa.Table]:
+def in_turn(work: Callable[[IdRange], Result], within: Iterable[IdRange]) -> Iterator[Result]:
     """The results in order; a few ranges are at work at the same time, and no more are held."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        running: deque[Future[pa.Table]] = deque()
+        running: deque[Future[Result]] = deque()
         for one in within:
             running.append(pool.submit(work, one))
             if len(running) > AT_ONCE:

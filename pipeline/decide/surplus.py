@@ -17,14 +17,19 @@ def cap_rules(caps: Caps) -> list[str]:
     return [f"caps: at most {cap} of {what}" for what, cap in given.items() if cap is not None]
 
 
+def create_grouped(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the table `grouped` (id, group): clips that another one stands for, since they are copies of it."""
+    connection.execute('CREATE OR REPLACE TABLE grouped AS SELECT id, "group" FROM duplicates WHERE id <> "group"')
+
+
 def create_copies(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the table `copies` (id, group, worth, elsewhere) of clips of which there are several, in any run."""
+    """Make the table `copies` (id, group, worth, elsewhere) of clips of which there are several, in any run. Reads the
+    table `grouped`."""
     connection.execute(
         """CREATE OR REPLACE TABLE copies AS
            SELECT id, "group", worth, CASE WHEN duplicate_run IS NOT NULL
                   THEN 'kept copy = ' || duplicate_of || ' in ' || duplicate_run END AS elsewhere
-           FROM duplicates WHERE duplicate_run IS NOT NULL
-                OR "group" IN (SELECT DISTINCT "group" FROM duplicates WHERE id <> "group")"""
+           FROM duplicates WHERE duplicate_run IS NOT NULL OR "group" IN (SELECT DISTINCT "group" FROM grouped)"""
     )
 
 
