@@ -109,11 +109,11 @@ def _counts(snapshot: Snapshot, kind: str) -> dict[str, int]:
 
 def table_status(relations: Relations, name: str) -> TableStatus:
     """Rows of a table, by their status."""
-    counts = dict(relations.connection.execute(f'SELECT status, count(*) FROM "{name}" GROUP BY status').fetchall())
+    counts = relations.statuses(name)
     return TableStatus(
         table=name,
-        rows=sum(counts.values()),
-        ok=counts.get("ok", 0),
-        failed=counts.get("failed", 0),
-        inapplicable=counts.get("inapplicable", 0),
+        rows=counts.total(),
+        ok=counts["ok"],
+        failed=counts["failed"],
+        inapplicable=counts["inapplicable"],
     )

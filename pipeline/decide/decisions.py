@@ -13,7 +13,7 @@ from pipeline.decide.measured import measurements
 from pipeline.decide.missed import with_missed
 from pipeline.decide.ranges import RowWriter, in_turn, ranges
 from pipeline.decide.surplus import create_copies, create_grouped, create_surplus
-from pipeline.decide.verdicts import columns_named, parse_rules, verdicts_query
+from pipeline.decide.verdicts import columns_named, only_known, parse_rules, verdicts_query
 from pipeline.store.relations import Relations
 from pipeline.store.spans import IdRange
 from pipeline.verdicts.standing import create_standing
@@ -36,7 +36,7 @@ def decide(relations: Relations, config: DecideConfig, *, folder: Path, fingerpr
         copies.result()
     reviewed, _ = create_standing(relations)
     capped = config.caps != Caps()
-    measured = measurements(relations, columns_named(rules), reviewed=reviewed)
+    measured = measurements(relations, columns_named(rules), known=only_known(rules), reviewed=reviewed)
     query = verdicts_query(rules, reviewed=reviewed)
 
     def decided(span: IdRange) -> tuple[pa.Table, pa.Table]:

@@ -1,6 +1,6 @@
 """What was measured of each clip, side by side: what the rules look at."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -13,14 +13,15 @@ from pipeline.store.spans import IdRange, SpanReader
 
 
 def measurements(
-    relations: Relations, columns: Mapping[str, Sequence[str]], *, reviewed: bool
+    relations: Relations, columns: Mapping[str, Sequence[str]], *, known: Collection[str], reviewed: bool
 ) -> Callable[[IdRange, duckdb.DuckDBPyConnection], pa.Table]:
     """What reads the clips of a range, one row each in the order of their ids: `id`, `split`, `component`, and a struct
     of each table that rules may name, whose fields are NULL where the table has no row of the clip.
 
     Reads the tables `uses`, which are the `locations` of rules, and `components`.
 
-    `columns`: clip-level table -> those to read. `reviewed`: whether any verdict stands; `standing` has them, and comes
+    `columns`: clip-level table -> those to read. `known`: of these, as `table.column`, those of which is asked only
+    whether they are NULL: see `SpanReader.read`. `reviewed`: whether any verdict stands; `standing` has them, and comes
     along as `review`. All may be called by several threads at once, each with a connection of its own.
     """
     tables = {table: names for table, names in columns.items() if names and table != "clips"}
@@ -31,7 +32,7 @@ def measurements(
     reader = SpanReader(relations.files, relations.snapshot, read)
 
     def measured(span: IdRange, connection: duckdb.DuckDBPyConnection) -> pa.Table:
-        rows = reader.read(read, span)
+        rows = reader.read(read, span, known=known)
         clips = rows["clips"].filter(pc.equal(rows["clips"]["status"], "ok"))
         ids = clips["id"].combine_chunks()
         sources = connection.execute(

@@ -97,6 +97,12 @@ def columns_named(rules: Rules) -> dict[str, list[str]]:
     return {table: [column for of, column in parted if of == table] for table in ("clips", *CLIP_TABLES)}
 
 
+def only_known(rules: Rules) -> frozenset[str]:
+    """Columns of which no rule looks at the value: they must be known."""
+    looked_at = {name for rule in (*rules.subject, *rules.sync) for name in rule.columns}
+    return frozenset(name for needed in NEEDED.values() for rule in needed for name in rule.columns) - looked_at
+
+
 def verdicts_query(rules: Rules, *, reviewed: bool = False) -> str:
     """SQL of a row for every row of `measured`, which `pipeline.decide.measured` makes: tier and outcome by the rules
     alone, and what each rule says (`r0`, `r1`, ...), which `pipeline.decide.missed` needs.

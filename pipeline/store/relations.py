@@ -1,5 +1,6 @@
 """Current tables as relations: the one way to read a run."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -105,6 +106,21 @@ class Relations:
         for parquet, _ in self._files_of(table, texts=names):
             for number in range(parquet.num_row_groups):
                 yield parquet.read_row_group(number, columns=names)
+
+    def statuses(self, table: str) -> Counter[str]:
+        """Rows of a table by their status. A group of rows that all have one, as most do, is not read."""
+        found: Counter[str] = Counter()
+        for parquet, dropped in self._files_of(table):
+            at = parquet.metadata.schema.names.index("status")
+            for number in range(parquet.num_row_groups):
+                group = parquet.metadata.row_group(number)
+                edges = group.column(at).statistics
+                if not dropped and edges is not None and edges.has_min_max and edges.min == edges.max:
+                    found[edges.min] += group.num_rows
+                else:
+                    rows = without(parquet.read_row_group(number, columns=["id", "status"]), dropped)
+                    found.update(rows["status"].to_pylist())
+        return found
 
     def _files_of(self, table: str, *, texts: Collection[str] = ()) -> Iterator[tuple[pq.ParquetFile, list[str]]]:
         """The files that hold a table, and of each the keys whose rows count no more. `texts`: read as dictionaries."""

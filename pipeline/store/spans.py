@@ -67,6 +67,14 @@ class _Part:
     groups: list[_Group]
     """An empty one, as a table without rows may have, is left out."""
 
+    def without_null(self, column: str, groups: Iterable[_Group]) -> bool:
+        """Whether the file says that a column has a value in every row of these groups."""
+        if column not in self.written:
+            return False
+        at = self.about.schema.names.index(column)
+        told = [self.about.row_group(group.number).column(at).statistics for group in groups]
+        return all(one is not None and one.has_null_count and not one.null_count for one in told)
+
 
 @dataclass(frozen=True)
 class _Ids:
@@ -89,49 +97,58 @@ class SpanReader:
             table: [_part(files, path, dropped) for path, dropped in snapshot.held(table)] for table in tables
         }
 
-    def read(self, columns: Mapping[str, Sequence[str]], span: IdRange) -> dict[str, pa.Table]:
+    def read(
+        self, columns: Mapping[str, Sequence[str]], span: IdRange, *, known: Collection[str] = ()
+    ) -> dict[str, pa.Table]:
         """The current rows of a range: of each table their ids, in order, and these columns. One that an older version
         of the table did not have is NULL. May be called by several threads at once.
 
         Tables that are written together have the same ids, byte for byte. These are decoded, searched and ordered once.
+
+        `known`: columns, as `table.column`, of which is asked only whether they are NULL. Texts among them are not read
+        where the file says that none is: they are empty then.
         """
-        known: dict[Written, _Ids] = {}
+        decoded: dict[Written, _Ids] = {}
         orders: dict[tuple[Written, ...], tuple[pa.Array, pa.Array | None]] = {}
         found: dict[str, pa.Table] = {}
         for table, names in columns.items():
             schema = pa.schema([TABLES[table].schema.field(name) for name in dict.fromkeys(names) if name != "id"])
-            read = [self._rows(part, schema, span, known) for part in self._parts[table]]
+            asked = [one.name for one in schema if f"{table}.{one.name}" in known and pa.types.is_string(one.type)]
+            read = [self._rows(part, schema, span, asked, decoded) for part in self._parts[table]]
             pieces = sorted(
-                (piece for piece in read if piece is not None), key=lambda piece: str(known[piece[0]].ids[0])
+                (piece for piece in read if piece is not None), key=lambda piece: str(decoded[piece[0]].ids[0])
             )
             layout = tuple(written for written, _ in pieces)
             if layout not in orders:
-                orders[layout] = _ordered([known[written].ids for written in layout])
+                orders[layout] = _ordered([decoded[written].ids for written in layout])
             ids, order = orders[layout]
             rows = pa.concat_tables([schema.empty_table(), *(rows for _, rows in pieces)])
             found[table] = (rows if order is None else rows.take(order)).add_column(0, "id", ids)
         return found
 
     def _rows(
-        self, part: _Part, schema: pa.Schema, span: IdRange, known: dict[Written, _Ids]
+        self, part: _Part, schema: pa.Schema, span: IdRange, asked: Collection[str], decoded: dict[Written, _Ids]
     ) -> tuple[Written, pa.Table] | None:
-        """The rows of a part, without their ids: these are in `known` then. None where it has none in the range."""
+        """The rows of a part, without their ids: these are in `decoded` then. None where it has none in the range."""
         groups = [group for group in part.groups if span.meets(group.first, group.last)]
         if not groups:
             return None
-        there = [name for name in schema.names if name in part.written]
+        full = [name for name in asked if part.without_null(name, groups)]
+        there = [name for name in schema.names if name in part.written and name not in full]
         with self._files.open_committed(part.path) as file:
             written: Written = (part.codec, tuple(part.dropped), tuple(_bytes(file, group) for group in groups))
             parquet = pq.ParquetFile(file, metadata=part.about)
             numbers = [group.number for group in groups]
-            if written not in known:
-                known[written] = _counted(
+            if written not in decoded:
+                decoded[written] = _counted(
                     parquet.read_row_groups(numbers, columns=["id"], use_threads=False), part.dropped, groups, span
                 )
-            if not len(known[written].ids):
+            if not len(decoded[written].ids):
                 return None
             read = parquet.read_row_groups(numbers, columns=there, use_threads=False)
-        mask = known[written].mask
+        for name in full:
+            read = read.append_column(name, pa.repeat("", read.num_rows))
+        mask = decoded[written].mask
         rows = fitted(read, schema)
         return written, rows if mask is None else rows.filter(mask)
 

@@ -95,3 +95,20 @@ def test_a_table_that_nothing_was_written_of_has_no_rows() -> None:
         for table, column in (("references", "count"), ("sync", "p_value")):
             found = reader.read({table: [column]}, IdRange(""))[table]
             assert (found.num_rows, found.column_names) == (0, ["id", column])
+
+
+def test_of_what_must_only_be_known_null_stays_null() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        files = Files(folder)
+        texts = {"1_0_9": "a", "1_1_9": None, "1_2_9": "b", "2_0_9": "c", "2_1_9": "d", "2_2_9": "e"}
+        rows = [{"id": id_, **ABOUT, "text": text, "language": "en"} for id_, text in texts.items()]
+        name, told = write_bundle(files, {"captions": to_arrow("captions", rows)})
+        snapshot = Snapshot(bundles={name: told})
+        reader, columns = SpanReader(files, snapshot, ["captions"]), {"captions": ["text", "language"]}
+        for span in (IdRange(""), IdRange("2"), IdRange("1_1_9", "2_1_9")):
+            whole = reader.read(columns, span)["captions"]
+            found = reader.read(columns, span, known=["captions.text"])["captions"]
+            assert found["text"].is_null().equals(whole["text"].is_null())
+            assert found.select(["id", "language"]).equals(whole.select(["id", "language"]))
+        only = reader.read({"captions": ["text"]}, IdRange("2"), known=["captions.text"])["captions"]
+        assert only.to_pylist() == [{"id": f"2_{number}_9", "text": ""} for number in range(3)]
