@@ -16,7 +16,7 @@ from schemas.tables import TABLES
 
 Result = TypeVar("Result")
 
-RANGE_CLIPS = 65_536
+RANGE_CLIPS = 131_072
 """Clips of a range."""
 AT_ONCE = 2
 """Ranges at work at the same time: the queries have parts that one thread does alone."""
