@@ -129,7 +129,8 @@ class Relations:
         held = [(shown, [])] if isinstance(shown, Path) else self.snapshot.held(table)
         for path, dropped in held:
             with path.open("rb") if isinstance(path, Path) else self.files.open_committed(path) as file:
-                parquet = pq.ParquetFile(file, read_dictionary=list(texts))
+                about = None if isinstance(path, Path) else _about(self.files, path)
+                parquet = pq.ParquetFile(file, metadata=about, read_dictionary=list(texts))
                 check_version(parquet.schema_arrow, where=f"{self.files.root}/{path}")
                 yield parquet, dropped
 
@@ -180,13 +181,18 @@ class Relations:
         return f"SELECT {columns} FROM read_parquet([{listed}]{options})"
 
 
-@lru_cache(maxsize=64)
 def _written(files: Files, path: str) -> pa.Schema:
-    """What a committed part holds. A command opens several snapshots that share their parts, which never change."""
-    with files.open_committed(path) as file:
-        written = pq.read_schema(file)
+    """What a committed part holds."""
+    written = _about(files, path).schema.to_arrow_schema()
     check_version(written, where=f"{files.root}/{path}")
     return written
+
+
+@lru_cache(maxsize=64)
+def _about(files: Files, path: str) -> pq.FileMetaData:
+    """What a committed part says of itself. It never changes, and that of a large one takes a while to read."""
+    with files.open_committed(path) as file:
+        return pq.read_metadata(file)
 
 
 def _no_rows(schema: pa.Schema) -> str:
