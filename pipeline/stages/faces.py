@@ -27,7 +27,7 @@ from pipeline.weights.locate import Weights
 from schemas.configuration import Configuration
 from schemas.errors import UserError
 
-VERSION = 2
+VERSION = 3
 
 
 class FacesConfig(Configuration):
