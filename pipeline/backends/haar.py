@@ -41,7 +41,7 @@ NEAR_RANGE = (0.7, 1.4)
 NEAR_SIZE = 0.935
 """Squares found near a known face come out larger than those of a whole picture: a face's size over theirs."""
 
-Window = tuple[int, int, int, int]
+Window = list[int]
 """Left, top, width and height in pixels of the picture."""
 
 
@@ -125,10 +125,9 @@ class HaarDetector:
         squares = self._cascade.detectMultiScale(
             part, scaleFactor=step, minNeighbors=0, minSize=(least, least), maxSize=(most, most)
         )
-        return [
-            (round(x0 + x / scale), round(y0 + y / scale), round(side / scale), round(side / scale))
-            for x, y, side, _ in squares
-        ]
+        placed = np.reshape(squares, (-1, 4)) / scale + (x0, y0, 0, 0)
+        windows: list[Window] = np.rint(placed).astype(int).tolist()
+        return windows
 
 
 def _face_box(square: Sequence[int], gray_hw: NDArray[np.uint8], share: float = 1.0) -> Box:
