@@ -18,7 +18,12 @@ CASCADE = "haarcascade_frontalface_alt.xml"
 """Of the frontal cascades the one with the fewest false alarms at the same recall."""
 WINDOW_PX = 20
 """Side of the cascade's own window: nothing smaller is found."""
-SCALE_STEP = 1.15
+PROPOSAL_STEP = 2 ** (1 / 3)
+"""From one size of window to the next where a whole picture is searched: three to an octave."""
+NEAR_STEP = 1.15
+"""The same near a face."""
+SAME_GROUP = 0.2
+"""Windows whose edges differ by less of their size are of one face, as in OpenCV's own grouping."""
 CERTAIN_WINDOWS = 5
 """So many agreeing windows hardly ever happen without a face."""
 HALF_SCORE_WINDOWS = 10.0
@@ -35,6 +40,9 @@ NEAR_RANGE = (0.7, 1.4)
 """Squares are sought between these multiples of the known one."""
 NEAR_SIZE = 0.935
 """Squares found near a known face come out larger than those of a whole picture: a face's size over theirs."""
+
+Window = list[int]
+"""Left, top, width and height in pixels of the picture."""
 
 
 class HaarDetector:
@@ -55,12 +63,23 @@ class HaarDetector:
         self._smallest = smallest
 
     def find(self, frame_hwc: NDArray[np.uint8], gray_hw: NDArray[np.uint8]) -> list[Detection]:
-        """All frontal faces. The colours are not looked at."""
+        """All frontal faces. The colours are not looked at.
+
+        A sparse search proposes, and a dense one near each proposal decides. OpenCV puts its windows on every second
+        pixel of a picture scaled to the window, but on every pixel where it scales by two or more, so that windows
+        twice as large cost as much as all smaller ones: those are sought in a picture of half the size.
+        """
         height, width = gray_hw.shape
         scale = min(1.0, (self._scan_pixels / (height * width)) ** 0.5)
-        least = max(self._smallest * height * scale / FACE_HEIGHT, WINDOW_PX)
-        found = self._squares(gray_hw, (0, 0, width, height), scale, (least, float(max(height, width))), 1.0)
-        return distinct(found)
+        least = self._smallest * height * scale / FACE_HEIGHT
+        whole = (0, 0, width, height)
+        windows = [
+            *self._windows(gray_hw, whole, scale, (least, 2 * WINDOW_PX - 1), PROPOSAL_STEP),
+            *self._windows(gray_hw, whole, scale / 2, (least / 2, max(height, width)), PROPOSAL_STEP),
+        ]
+        # Twice each: a window that no other agrees with is a proposal too.
+        squares, _ = cv2.groupRectangles(windows * 2, 1, SAME_GROUP)
+        return self.find_near(frame_hwc, gray_hw, [_face_box(square, gray_hw) for square in squares])
 
     def find_near(
         self, frame_hwc: NDArray[np.uint8], gray_hw: NDArray[np.uint8], boxes: Sequence[Box]
@@ -73,42 +92,53 @@ class HaarDetector:
             scale = min(NEAR_SQUARE_PX / max(square, 1.0), 2.0)
             least, most = (square * scale * factor for factor in NEAR_RANGE)
             region = around(box, gray_hw, NEAR_MARGIN)
-            found += self._squares(gray_hw, region, scale, (max(least, WINDOW_PX), most), NEAR_SIZE)
+            windows = self._windows(gray_hw, region, scale, (least, most), NEAR_STEP)
+            squares, counts = cv2.groupRectangles(windows, 1, SAME_GROUP)
+            found += [
+                Detection(
+                    box=_face_box(face, gray_hw, NEAR_SIZE),
+                    score=count / (count + HALF_SCORE_WINDOWS),
+                    certain=count >= CERTAIN_WINDOWS,
+                )
+                for face, count in zip(squares, map(int, counts), strict=True)
+            ]
         return distinct(found)
 
-    def _squares(
+    def _windows(
         self,
         gray_hw: NDArray[np.uint8],
         region: tuple[int, int, int, int],
         scale: float,
         sides_px: tuple[float, float],
-        share: float,
-    ) -> list[Detection]:
-        """Squares with sides in this range after scaling; `share` corrects the size of the faces in them."""
+        step: float,
+    ) -> list[Window]:
+        """Windows that the cascade takes for a face, with sides in this range after scaling.
+
+        `step`: the side of the next larger window over that of one.
+        """
         x0, y0, x1, y1 = region
         size = (round((x1 - x0) * scale), round((y1 - y0) * scale))
-        least, most = (round(side) for side in sides_px)
+        least, most = max(round(sides_px[0]), WINDOW_PX), round(sides_px[1])
         if min(size) < WINDOW_PX or most < WINDOW_PX:
             return []
         part = cv2.resize(gray_hw[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        squares, windows = self._cascade.detectMultiScale2(
-            part,
-            scaleFactor=SCALE_STEP,
-            minNeighbors=1,
-            minSize=(least, least),
-            maxSize=(most, most),
+        squares = self._cascade.detectMultiScale(
+            part, scaleFactor=step, minNeighbors=0, minSize=(least, least), maxSize=(most, most)
         )
-        height, width = gray_hw.shape
-        found = []
-        for (x, y, side), count in zip((map(float, square[:3]) for square in squares), windows, strict=True):
-            middle_x, middle_y, side_px = x0 + (x + side / 2) / scale, y0 + (y + FACE_Y * side) / scale, side / scale
-            half_x, half_y = share * FACE_WIDTH * side_px / 2, share * FACE_HEIGHT * side_px / 2
-            box = (
-                (middle_x - half_x) / width,
-                (middle_y - half_y) / height,
-                (middle_x + half_x) / width,
-                (middle_y + half_y) / height,
-            )
-            score = float(count) / (float(count) + HALF_SCORE_WINDOWS)
-            found.append(Detection(box=box, score=score, certain=int(count) >= CERTAIN_WINDOWS))
-        return found
+        placed = np.reshape(squares, (-1, 4)) / scale + (x0, y0, 0, 0)
+        windows: list[Window] = np.rint(placed).astype(int).tolist()
+        return windows
+
+
+def _face_box(square: Sequence[int], gray_hw: NDArray[np.uint8], share: float = 1.0) -> Box:
+    """The face in a square of the cascade, in pixels of a picture (H, W); `share` corrects its size."""
+    height, width = gray_hw.shape
+    x, y, side = map(float, square[:3])
+    middle_x, middle_y = x + side / 2, y + FACE_Y * side
+    half_x, half_y = share * FACE_WIDTH * side / 2, share * FACE_HEIGHT * side / 2
+    return (
+        (middle_x - half_x) / width,
+        (middle_y - half_y) / height,
+        (middle_x + half_x) / width,
+        (middle_y + half_y) / height,
+    )

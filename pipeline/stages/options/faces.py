@@ -7,7 +7,7 @@ from pydantic import Field
 
 from schemas.configuration import Configuration
 
-VERSION = 2
+VERSION = 3
 
 
 class FacesConfig(Configuration):

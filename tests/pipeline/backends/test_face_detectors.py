@@ -76,6 +76,18 @@ def test_haar_looks_closer_near_a_known_face(haar: HaarDetector) -> None:
     _check_near(haar)
 
 
+@pytest.mark.parametrize("tall", [26, 32, 38, 44, 52, 64, 90, 130, 180])
+def test_haar_finds_faces_of_all_sizes(haar: HaarDetector, tall: int) -> None:
+    # In a picture that is searched in its own pixels; from 45 pixels on faces are sought in half of it.
+    x0, y0, x1, y1 = FACE_IN_COLLINS
+    scale = tall / (y1 - y0)
+    for x, y in ((150, 20), (161, 27)):
+        left, top = round(x - scale * x0), round(y - scale * y0)
+        picture = pasted(background(225, 400), left, top, scale, collins())
+        truth = fractions([left + scale * x0, top + scale * y0, left + scale * x1, top + scale * y1], picture)
+        assert overlap(_only(haar, picture).box, truth) > 0.55
+
+
 @pytest.mark.parametrize("box", [(-0.5, -0.5, -0.3, -0.2), (0.98, 0.5, 1.4, 0.9), (0.5, 0.5, 0.5, 0.5)])
 def test_haar_survives_boxes_outside_the_picture(haar: HaarDetector, box: tuple[float, float, float, float]) -> None:
     picture = background(120, 160)
