@@ -1,7 +1,8 @@
 """What a stage is given and what it gives back. Stages know nothing of Ray, of the store, or of one another."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -68,11 +69,26 @@ class Measured:
     media: list[Media] = field(default_factory=list)
 
 
+class ClipFrame:
+    """A frame of a clip, in the clip's own pixels. Most frames are looked at in grey only."""
+
+    def __init__(self, gray_hw: Gray, colours: Callable[[], FramesHWC]) -> None:
+        """`colours` gives the frame in RGB, uint8 (H, W, 3); it is asked once, or never."""
+        self.gray_hw = gray_hw
+        """Brightness, uint8 (H, W): black is 0, white 255."""
+        self._colours = colours
+
+    @cached_property
+    def rgb_hwc(self) -> FramesHWC:
+        """RGB, uint8 (H, W, 3)."""
+        return self._colours()
+
+
 class FrameMeter(Protocol):
     """Measures one clip frame by frame, so that no clip is ever held whole in memory."""
 
-    def add(self, index: int, frame_hwc: FramesHWC, gray_hw: Gray) -> None:
-        """Take frame `index` (0-based), RGB uint8 (H, W, 3), and its grey version uint8 (H, W)."""
+    def add(self, index: int, frame: ClipFrame) -> None:
+        """Take frame `index` (0-based)."""
         ...
 
     def finish(self) -> Measured:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import soundfile
 from PIL import Image, UnidentifiedImageError
 
-from pipeline.backends.pyav_decode import decode_clip
+from pipeline.backends.pyav_decode import clip_frames
 from pipeline.stage import Unmeasurable
 from pipeline.store.files import Files
 from schemas.errors import UserError
@@ -116,7 +116,7 @@ def _check(key: str, members: dict[str, bytes], shard: Shard) -> Iterator[str]:
     try:
         record = json.loads(members[".json"])
         faces = json.loads(members[".faces.json"])
-        frames = sum(1 for _ in decode_clip(members[".mp4"]))
+        frames = sum(1 for _ in clip_frames(members[".mp4"]))
         for number in range(references):
             with Image.open(io.BytesIO(members[f".ref{number}.png"])) as image:
                 image.load()

@@ -4,20 +4,15 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.backends.face_detector import Box, Detection, FaceDetector, distinct, overlap
 from pipeline.backends.face_record import FaceRecord
 from pipeline.backends.face_tracks import Track, assign, between
+from pipeline.stage import ClipFrame, Gray
 
 MATCH_IOU = 0.3
 """A detection continues a track where they overlap at least so much."""
 BEGIN_IOU = 0.1
 """A detection that overlaps a followed face more is taken for that face, and begins no track."""
-
-FrameHWC = NDArray[np.uint8]
-Gray = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +46,16 @@ class FaceFollower:
         self._tracks: list[Track] = []
         self._records: list[FaceRecord] = []
         self._grays: deque[tuple[int, Gray]] = deque(maxlen=pace.scan_every + 1)
-        self._looked: deque[tuple[int, FrameHWC, Gray]] = deque(maxlen=pace.scan_every // pace.look_every)
+        self._looked: deque[tuple[int, ClipFrame]] = deque(maxlen=pace.scan_every // pace.look_every)
         self.looks: list[int] = []
         """Frames that were looked at."""
 
-    def add(self, index: int, frame_hwc: FrameHWC, gray_hw: Gray, *, last: bool) -> None:
-        """Take the next frame, RGB uint8 (H, W, 3), and its grey version (H, W). The last one is always looked at."""
-        self._grays.append((index, gray_hw))
+    def add(self, index: int, frame: ClipFrame, *, last: bool) -> None:
+        """Take the next frame. The last one is always looked at."""
+        self._grays.append((index, frame.gray_hw))
         if index % self._pace.look_every == 0 or last:
-            self._look(index, frame_hwc, gray_hw, scan=last or index % self._pace.scan_every == 0)
-            self._looked.append((index, frame_hwc, gray_hw))
+            self._look(index, frame, scan=last or index % self._pace.scan_every == 0)
+            self._looked.append((index, frame))
             self.looks.append(index)
 
     def faces(self) -> list[FollowedFace]:
@@ -71,41 +66,41 @@ class FaceFollower:
             faces.append(FollowedFace(track=track, record=record, detected=len(track.observed) / looks))
         return faces
 
-    def _look(self, index: int, frame_hwc: FrameHWC, gray_hw: Gray, *, scan: bool) -> None:
+    def _look(self, index: int, frame: ClipFrame, *, scan: bool) -> None:
         live = [track for track in self._tracks if index - track.last <= self._pace.longest_gap]
-        found = self._detector.find(frame_hwc, gray_hw) if scan else []
+        found = self._detector.find(frame.rgb_hwc, frame.gray_hw) if scan else []
         lost = [track.box for track in live if all(overlap(track.box, face.box) < MATCH_IOU for face in found)]
         if lost:
-            found = distinct([*found, *self._detector.find_near(frame_hwc, gray_hw, lost)])
+            found = distinct([*found, *self._detector.find_near(frame.rgb_hwc, frame.gray_hw, lost)])
         matched = assign(live, found, least_overlap=MATCH_IOU)
         for track in live:
             if track.number in matched:
-                self._see(track, index, frame_hwc, gray_hw, found[matched[track.number]])
+                self._see(track, index, frame, found[matched[track.number]])
                 self._follow_mouth(track)
         if scan:
             for face in found:
                 if face.certain and not self._is_followed(face.box, index):
-                    self._begin(index, frame_hwc, gray_hw, face)
+                    self._begin(index, frame, face)
 
-    def _begin(self, index: int, frame_hwc: FrameHWC, gray_hw: Gray, face: Detection) -> None:
+    def _begin(self, index: int, frame: ClipFrame, face: Detection) -> None:
         track = Track(number=len(self._tracks))
         self._tracks.append(track)
         self._records.append(self._make_record())
-        self._see(track, index, frame_hwc, gray_hw, face)
+        self._see(track, index, frame, face)
         # The face may have been there since just after the last scan.
         box = face.box
-        for earlier, earlier_hwc, earlier_gray in reversed(self._looked):
-            near = self._detector.find_near(earlier_hwc, earlier_gray, [box])
+        for earlier, shown in reversed(self._looked):
+            near = self._detector.find_near(shown.rgb_hwc, shown.gray_hw, [box])
             number = assign([track], near, least_overlap=MATCH_IOU).get(track.number)
             if number is None or self._is_followed(near[number].box, earlier):
                 break
-            self._see(track, earlier, earlier_hwc, earlier_gray, near[number])
+            self._see(track, earlier, shown, near[number])
             box = near[number].box
         self._follow_mouth(track)
 
-    def _see(self, track: Track, index: int, frame_hwc: FrameHWC, gray_hw: Gray, face: Detection) -> None:
+    def _see(self, track: Track, index: int, frame: ClipFrame, face: Detection) -> None:
         track.observed[index] = face
-        self._records[track.number].look(index, frame_hwc, gray_hw, face)
+        self._records[track.number].look(index, frame.rgb_hwc, frame.gray_hw, face)
 
     def _is_followed(self, box: Box, index: int) -> bool:
         """Whether a followed face is at this place in this frame."""

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 96
-GRID = 10
+GRID = 8
 """Points that are followed, along either side."""
 REACH = (15, 15)
 LEAST_STRUCTURE = 1e-3

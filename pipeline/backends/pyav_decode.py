@@ -4,17 +4,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
-from pipeline.stage import Unmeasurable
+from pipeline.stage import ClipFrame, Unmeasurable
 
 BACKEND = f"pyav {av.__version__}"
 
@@ -27,6 +29,8 @@ CONTAINERS = (
 SAFE = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
 LARGEST_PIXELS = 16_384 * 16_384
 MICROSECONDS = 1_000_000
+BLACK, WHITE = 16, 235
+"""Of video's brightness."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,26 +178,53 @@ def decode_keyframes(container: InputContainer, stream: av.VideoStream, *, spaci
                 yield Picture(time_us=clock.time_us(frame.pts), duration_us=0, frame=frame, damaged=False)
 
 
-def decode_clip(media: Path | bytes) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Frames of a clip that this package encoded.
-
-    Yields:
-        Frame number from 0, and the picture: RGB uint8 (H, W, 3), in the clip's own pixels.
+def clip_frames(media: Path | bytes) -> Iterator[tuple[int, ClipFrame]]:
+    """Frame numbers from 0, and frames, of a clip that this package encoded.
 
     Raises:
         Unmeasurable: the file is broken.
     """
+    for index, (frame, converter) in enumerate(_decoded(media)):
+        # Clips are so already, and pass as they are.
+        narrow = converter.reformat(frame, format="yuv420p", dst_color_range=ColorRange.MPEG, threads=1)
+        yield index, ClipFrame(_brightness(narrow), partial(_colours, frame, converter))
+
+
+def decode_clip(media: Path | bytes) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Frame numbers from 0, and frames in RGB uint8 (H, W, 3), of a clip that this package encoded.
+
+    Raises:
+        Unmeasurable: the file is broken.
+    """
+    for index, (frame, converter) in enumerate(_decoded(media)):
+        yield index, _colours(frame, converter)
+
+
+def _decoded(media: Path | bytes) -> Iterator[tuple[av.VideoFrame, VideoReformatter]]:
+    """Every frame, with one converter for all of them: each frame's own would set up another for itself."""
     with av.open(BytesIO(media) if isinstance(media, bytes) else str(media.absolute()), "r", options=SAFE) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
-        # One for all frames: each frame's own would set up a converter for itself.
         converter = VideoReformatter()
         try:
-            for index, frame in enumerate(container.decode(stream)):
-                rgb = converter.reformat(frame, format="rgb24", threads=1)
-                yield index, np.asarray(rgb.to_ndarray(), dtype=np.uint8)
+            for frame in container.decode(stream):
+                yield frame, converter
         except av.error.FFmpegError as error:
             raise Unmeasurable(f"the clip does not decode: {error.strerror}") from error
+
+
+def _brightness(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """The first plane of a 4:2:0 frame, whose black is 16 and whose white is 235, stretched to 0 and 255."""
+    plane = frame.planes[0]
+    lines = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+    stretch = 255 / (WHITE - BLACK)
+    # The absolute value, which OpenCV takes too, would make blacker than black brighter.
+    stretched = cv2.convertScaleAbs(np.maximum(lines, BLACK), alpha=stretch, beta=-BLACK * stretch)
+    return np.asarray(stretched, dtype=np.uint8)
+
+
+def _colours(frame: av.VideoFrame, converter: VideoReformatter) -> NDArray[np.uint8]:
+    return np.asarray(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), dtype=np.uint8)
 
 
 class _Clock:

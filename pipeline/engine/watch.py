@@ -5,14 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline.backends.pyav_decode import decode_clip
+from pipeline.backends.pyav_decode import clip_frames
 from pipeline.engine.disk import refuse_storage
 from pipeline.engine.work import Work
-from pipeline.stage import Clip, FrameMeter, FrameStage, Measured, Unmeasurable
+from pipeline.stage import Clip, ClipFrame, FrameMeter, FrameStage, Measured, Unmeasurable
 
 Outcome = Measured | Exception
 """What a stage found out about a clip, or why it did not."""
@@ -30,10 +26,10 @@ class _Watch:
         with self._guarded():
             self._meter = stage.start(clip)
 
-    def add(self, index: int, frame_hwc: NDArray[np.uint8], gray_hw: NDArray[np.uint8]) -> None:
+    def add(self, index: int, frame: ClipFrame) -> None:
         if self._meter is not None and self.outcome is None:
             with self._guarded():
-                self._meter.add(index, frame_hwc, gray_hw)
+                self._meter.add(index, frame)
 
     def finish(self) -> None:
         if self._meter is not None and self.outcome is None:
@@ -59,11 +55,10 @@ def watch_clip(clip: Clip, path: Path, stages: Sequence[FrameStage], work: Work)
     work.count("decodes.measure")
     start, began = time.process_time(), time.monotonic()
     try:
-        for index, frame_hwc in decode_clip(path):
-            gray_hw: NDArray[np.uint8] = cv2.cvtColor(frame_hwc, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+        for index, frame in clip_frames(path):
             work.spent("decode", time.process_time() - start, time.monotonic() - began)
             for watch in watches:
-                watch.add(index, frame_hwc, gray_hw)
+                watch.add(index, frame)
             start, began = time.process_time(), time.monotonic()
     except Exception as error:  # noqa: BLE001 (one clip's fault is recorded and must not end the run)
         refuse_storage(error)

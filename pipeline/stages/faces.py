@@ -19,7 +19,7 @@ from pipeline.backends.insightface_pack import ArcfaceDescriptor, InsightfaceDet
 from pipeline.backends.mouth_motion import MouthMotion
 from pipeline.backends.sface import SfaceDescriptor
 from pipeline.backends.yunet import YunetDetector
-from pipeline.stage import Clip, FrameMeter, FramesHWC, Gray, Measured, Media, Row
+from pipeline.stage import Clip, ClipFrame, FrameMeter, Measured, Media, Row
 from pipeline.stages.options.faces import VERSION, FacesConfig
 from pipeline.weights.locate import Weights
 from schemas.errors import UserError
@@ -107,9 +107,9 @@ class FacesMeter:
         self._config = config
         self._follower = follower
 
-    def add(self, index: int, frame_hwc: FramesHWC, gray_hw: Gray) -> None:
-        """Take frame `index` (0-based), RGB uint8 (H, W, 3), and its grey version uint8 (H, W)."""
-        self._follower.add(index, frame_hwc, gray_hw, last=index == self._clip.frames - 1)
+    def add(self, index: int, frame: ClipFrame) -> None:
+        """See FrameMeter."""
+        self._follower.add(index, frame, last=index == self._clip.frames - 1)
 
     def finish(self) -> Measured:
         """A row of `faces`, and one of `tracks` for each face that persists, the most prominent first."""

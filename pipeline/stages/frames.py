@@ -6,7 +6,7 @@ import hashlib
 import cv2
 import numpy as np
 
-from pipeline.stage import Clip, FrameMeter, FramesHWC, Gray, Inapplicable, Measured, Media, Row, Unmeasurable
+from pipeline.stage import Clip, ClipFrame, FrameMeter, FramesHWC, Inapplicable, Measured, Media, Row, Unmeasurable
 from pipeline.stages.options.frames import FramesConfig
 
 JPEG_QUALITY = 92
@@ -45,9 +45,9 @@ class _FramesMeter:
         self._size = (max(1, round(clip.width * scale)), max(1, round(clip.height * scale)))
         self._frames: dict[int, FramesHWC] = {}
 
-    def add(self, index: int, frame_hwc: FramesHWC, gray_hw: Gray) -> None:
+    def add(self, index: int, frame: ClipFrame) -> None:
         if index in self._at:
-            small = cv2.resize(frame_hwc, self._size, interpolation=cv2.INTER_AREA)
+            small = cv2.resize(frame.rgb_hwc, self._size, interpolation=cv2.INTER_AREA)
             self._frames[index] = small.astype(np.uint8, copy=False)
 
     def finish(self) -> Measured:

@@ -10,7 +10,7 @@ from pipeline.backends.black_bars import Depths, bar_area, depths_of_gray, pictu
 from pipeline.backends.picture_motion import PictureMotion
 from pipeline.backends.sharpness import sharpness
 from pipeline.backends.signature import EVERY, SignatureMeter, small_picture
-from pipeline.stage import Clip, FrameMeter, FramesHWC, Gray, Measured, Media, Unmeasurable
+from pipeline.stage import Clip, ClipFrame, FrameMeter, FramesHWC, Gray, Measured, Media, Unmeasurable
 from pipeline.stages.options.quality import QualityConfig
 
 STRIP_FRAMES = 5
@@ -58,7 +58,8 @@ class _QualityMeter:
         """Frame -> its picture, until the frame comes that it is compared with."""
         self._text: list[float] = []
 
-    def add(self, index: int, frame_hwc: FramesHWC, gray_hw: Gray) -> None:
+    def add(self, index: int, frame: ClipFrame) -> None:
+        gray_hw = frame.gray_hw
         small = small_picture(gray_hw)
         change = None
         if self._before is not None:
@@ -83,7 +84,7 @@ class _QualityMeter:
             self._text.append(overlaid_text.text_area(self._text_in.pop(index - overlaid_text.LAG), gray_hw))
         if index in self._strip_at:
             height = max(1, round(gray_hw.shape[0] * STRIP_WIDTH_PX / gray_hw.shape[1]))
-            resized = cv2.resize(frame_hwc, (STRIP_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
+            resized = cv2.resize(frame.rgb_hwc, (STRIP_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
             self._strip.append(resized.astype(np.uint8, copy=False))
 
     def finish(self) -> Measured:

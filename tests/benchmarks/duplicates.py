@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.backends.pyav_decode import decode_clip
+from pipeline.backends.pyav_decode import clip_frames
 from pipeline.backends.signature import LOOKS_SIDE, MOVES_SIDE
 from pipeline.stage import Clip, Row, Source, Unmeasurable
 from pipeline.stages.clips import ClipsConfig, cut_clips
@@ -78,13 +78,14 @@ def encoded(frames: Frames, *, crf: int) -> bytes:
 
 def measured(name: str, media: bytes, stage: QualityStage) -> tuple[Row, Frames]:
     """The clip's row of `quality`, and its frames."""
-    frames = [frame for _, frame in decode_clip(media)]
-    height, width = frames[0].shape[:2]
+    frames = [frame for _, frame in clip_frames(media)]
+    height, width = frames[0].gray_hw.shape
     facts = {"source_id": "", "shot_id": "", "start_us": 0, "end_us": 0, "media_sha256": "", "audio_sha256": None}
     meter = stage.start(Clip(id=name, frames=len(frames), width=width, height=height, **facts))
     for index, frame in enumerate(frames):
-        meter.add(index, frame, np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
-    return {**meter.finish().rows["quality"][0], "status": "ok", "width": width, "height": height}, frames
+        meter.add(index, frame)
+    row = {**meter.finish().rows["quality"][0], "status": "ok", "width": width, "height": height}
+    return row, [frame.rgb_hwc for frame in frames]
 
 
 def real_clips(folder: Path) -> list[tuple[str, bytes]]:

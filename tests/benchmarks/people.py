@@ -27,7 +27,7 @@ from pipeline.backends.face_detector import Detection, FaceDetector, overlap
 from pipeline.backends.haar import HaarDetector
 from pipeline.backends.yunet import YunetDetector
 from pipeline.config import CurateConfig
-from pipeline.stage import Clip
+from pipeline.stage import Clip, ClipFrame
 from pipeline.stages.faces import FacesConfig, FacesStage
 from pipeline.stages.identities import IdentitiesConfig, cluster
 
@@ -122,7 +122,7 @@ def show_clips(config: FacesConfig, folder: Path, sheets: Path | None) -> None:
         facts = {"source_id": "", "shot_id": "", "start_us": 0, "end_us": 0, "media_sha256": "", "audio_sha256": None}
         meter = stage.start(Clip(id=name, frames=len(frames), width=width, height=height, **facts))
         for index, frame in enumerate(frames):
-            meter.add(index, frame, gray(frame))
+            meter.add(index, ClipFrame(gray(frame), frame.view))
         made = meter.finish()
         longest = max((row["last_frame"] - row["first_frame"] + 1 for row in made.rows["tracks"]), default=0)
         people = made.rows["faces"][0]["subjects"]

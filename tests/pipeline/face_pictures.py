@@ -10,7 +10,7 @@ import skimage.data
 from numpy.typing import NDArray
 
 from pipeline.backends.face_detector import Box
-from pipeline.stage import Clip
+from pipeline.stage import Clip, ClipFrame
 
 Picture = NDArray[np.uint8]
 
@@ -51,6 +51,11 @@ def background(height: int, width: int) -> Picture:
     """Soft coloured noise without anything like a face."""
     noise = np.random.default_rng(5).uniform(40, 200, (height // 16, width // 16, 3)).astype(np.uint8)
     return np.asarray(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def shown(picture: Picture) -> ClipFrame:
+    """The picture as a frame of a clip."""
+    return ClipFrame(gray(picture), picture.view)
 
 
 def pasted(onto: Picture, x: float, y: float, scale: float, who: Picture) -> Picture:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import av
@@ -16,7 +16,7 @@ from pipeline.backends.face_record import FaceRecord
 from pipeline.backends.face_tracks import boxes_of
 from pipeline.backends.mouth_motion import MouthMotion
 from pipeline.backends.pyav_decode import open_footage, picture_stream
-from pipeline.stage import Unmeasurable
+from pipeline.stage import ClipFrame, Unmeasurable
 from schemas.sample import FPS
 
 LONGEST_FRAMES = 25 * 120
@@ -43,8 +43,9 @@ class Faces:
         """Follow all faces through a video."""
         follower = FaceFollower(self.detector, self.pace, _mouth_record)
         for index, frame in enumerate(frames_thwc):
-            enlarged = enlarge(frame)
-            follower.add(index, enlarged, to_gray(enlarged), last=index == len(frames_thwc) - 1)
+            follower.add(
+                index, ClipFrame(to_gray(enlarge(frame)), partial(enlarge, frame)), last=index == len(frames_thwc) - 1
+            )
         found = follower.faces()
         largest: dict[int, Detection | None] = dict.fromkeys(follower.looks)
         for face in found:

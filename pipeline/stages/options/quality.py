@@ -4,7 +4,7 @@ from pydantic import Field
 
 from schemas.configuration import Configuration
 
-VERSION = 5
+VERSION = 6
 
 
 class QualityConfig(Configuration):

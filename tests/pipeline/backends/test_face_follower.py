@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.backends.face_detector import Box, Detection, overlap
 from pipeline.backends.face_follower import FaceFollower, Pace
 from pipeline.backends.face_record import FaceRecord
+from tests.pipeline.face_pictures import shown
 
 SIDE = 64
 Gray = NDArray[np.uint8]
@@ -62,7 +63,7 @@ def _followed(*faces: dict[int, Detection], frames: int = 97, scan_every: int = 
     for index in range(frames):
         gray = texture.copy()
         gray[0, 0] = index
-        follower.add(index, np.repeat(gray[..., None], 3, axis=2), gray, last=index == frames - 1)
+        follower.add(index, shown(np.repeat(gray[..., None], 3, axis=2)), last=index == frames - 1)
     return follower, detector
 
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.backends.insightface_pack import ArcfaceDescriptor, InsightfaceDetector
 from pipeline.config import CurateConfig
 from pipeline.engine.clip_stages import frame_stages
-from pipeline.stage import Clip
+from pipeline.stage import Clip, ClipFrame
 from schemas.errors import UserError
 from tests.pipeline import tiny_models
 
@@ -73,7 +73,7 @@ def test_the_faces_stage_gives_the_same_columns_as_with_haar(root: Path) -> None
     (stage,) = frame_stages(config, ["faces"])
     meter = stage.start(clip)
     for index in range(clip.frames):
-        meter.add(index, picture(), picture()[..., 0])
+        meter.add(index, ClipFrame(picture()[..., 0], picture))
     found = meter.finish()
     assert found.rows["faces"][0]["subjects"] == 1
     (track,) = found.rows["tracks"]

@@ -1,5 +1,6 @@
 """Text laid over a picture is found, and what is no text, or moves, is not."""
 
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.backends.overlaid_text import LAG, text_area
-from pipeline.stage import Clip
+from pipeline.stage import Clip, ClipFrame
 from pipeline.stages.quality import QualityConfig, QualityStage
 from tests.pipeline.made_videos import texture
 
@@ -147,7 +148,7 @@ def quality_of(frames: list[Gray]) -> dict[str, object]:
     clip = Clip(id="c", frames=len(frames), width=width, height=height, **about)
     meter = QualityStage(QualityConfig()).start(clip)
     for index, frame in enumerate(frames):
-        meter.add(index, cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB).astype(np.uint8), frame)
+        meter.add(index, ClipFrame(frame, partial(cv2.cvtColor, frame, cv2.COLOR_GRAY2RGB)))
     (row,) = meter.finish().rows["quality"]
     return row
 

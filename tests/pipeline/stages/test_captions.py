@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.backends.caption_prompt import tag
 from pipeline.backends.captioner import Asked, Reply
-from pipeline.stage import BatchStage, Clip, Row, Unmeasurable
+from pipeline.stage import BatchStage, Clip, ClipFrame, Row, Unmeasurable
 from pipeline.stages.captions import CaptionsConfig, MeasurementsStage, ModelStage
 from pipeline.stages.frames import FramesConfig, FramesStage, sampled, spacing_s, unstacked
 from tests.pipeline.chat_loopback import caption
@@ -129,7 +129,7 @@ def test_frames_are_sampled_while_the_clip_is_decoded_and_read_back() -> None:
     meter = FramesStage(FramesConfig(count=3, longest_side=320)).start(CLIP)
     shown = [np.full((360, 640, 3), 2 * index, np.uint8) for index in range(97)]
     for index, frame in enumerate(shown):
-        meter.add(index, frame, frame[..., 0])
+        meter.add(index, ClipFrame(frame[..., 0], frame.view))
     found = meter.finish()
     (row,), (medium,) = found.rows["frames"], found.media
     assert (row["indices"], row["width"], row["height"]) == ([16, 48, 80], 320, 180)

@@ -30,6 +30,7 @@ from tests.pipeline.face_pictures import (
     gray,
     hopper,
     pasted,
+    shown,
 )
 
 FRAMES = 97
@@ -38,7 +39,7 @@ FRAMES = 97
 def _measured(frames: Sequence[Picture], **options: Any) -> Measured:
     meter = FacesStage(FacesConfig(**options)).start(clip(frames))
     for index, frame in enumerate(frames):
-        meter.add(index, frame, gray(frame))
+        meter.add(index, shown(frame))
     return meter.finish()
 
 
