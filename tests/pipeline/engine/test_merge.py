@@ -198,7 +198,7 @@ def test_a_failure_stays_one_unless_another_run_has_the_rows(runs: Runs, videos:
     weak = tmp_path / "weak"
     slow = CONFIG.model_copy(update={"engine": CONFIG.engine.model_copy(update={"attempts": 1})})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.engine.watch.decode_clip", lambda _path: (_ for _ in ()).throw(OSError("lost")))
+        patch.setattr("pipeline.engine.watch.clip_frames", lambda _path: (_ for _ in ()).throw(OSError("lost")))
         curate_directly(weak, [videos[1]], slow)
     assert len(ids(weak, "quality", "status = 'failed'")) > 0
     merged(tmp_path / "better", weak, runs["other"])
