@@ -151,7 +151,9 @@ def pack(run: Run) -> None:
             raise UserError(f"{run} has no decisions yet; run 'humo curate' first")
         relations = Relations(files, snapshot)
         refuse_stale(relations, config)
-        commit(files, snapshot, pack_into(files, follow_verdicts(relations, config), config))
+        decided = follow_verdicts(relations, config)
+        relations.connection.close()
+        commit(files, snapshot, pack_into(files, decided, config))
     manifest = newest_manifest(files)
     assert manifest is not None
     counts = f"{manifest.counts.samples} samples ({manifest.counts.seconds:.0f} s)"

@@ -8,10 +8,10 @@ from pydantic import Field
 from pipeline.decide.config import DecideConfig
 from pipeline.pack.config import PackConfig
 from pipeline.placement import Placement
-from pipeline.stages.crawl import CrawlConfig
 from pipeline.stages.options.candidates import CandidatesConfig
 from pipeline.stages.options.captions import CaptionsConfig
 from pipeline.stages.options.clips import ClipsConfig
+from pipeline.stages.options.crawl import CrawlConfig
 from pipeline.stages.options.duplicates import DuplicatesConfig
 from pipeline.stages.options.faces import FacesConfig
 from pipeline.stages.options.frames import FramesConfig

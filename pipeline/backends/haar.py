@@ -79,7 +79,8 @@ class HaarDetector:
         ]
         # Twice each: a window that no other agrees with is a proposal too.
         squares, _ = cv2.groupRectangles(windows * 2, 1, SAME_GROUP)
-        return self.find_near(frame_hwc, gray_hw, [_face_box(square, gray_hw) for square in squares])
+        found = self.find_near(frame_hwc, gray_hw, [_face_box(square, gray_hw) for square in squares])
+        return [face for face in found if face.box[3] - face.box[1] >= self._smallest]
 
     def find_near(
         self, frame_hwc: NDArray[np.uint8], gray_hw: NDArray[np.uint8], boxes: Sequence[Box]

@@ -10,7 +10,7 @@ GRID = 8
 REACH = (15, 15)
 LEAST_STRUCTURE = 1e-3
 """Smallest eigenvalue of a point's surroundings below which it cannot be followed."""
-FEWEST = 12
+FEWEST = 8
 """Points that must be followed to tell what the picture does."""
 SAME = 0.1
 """Mean change of a small picture, in grey levels, up to which it is the same picture again."""

@@ -16,7 +16,8 @@ from pipeline.crawl.place import Place
 from pipeline.crawl.storage import fetch_storage
 from pipeline.crawl.web import SCHEMES, Web
 from pipeline.crawl.wish import Ended, Wish
-from pipeline.stages.crawl import NO_VERSION, CrawlConfig, etag_of, location_id
+from pipeline.stages.crawl import NO_VERSION, etag_of, location_id
+from pipeline.stages.options.crawl import CrawlConfig
 
 LONGEST_BACKOFF_S = 60.0
 PROGRESS_BYTES = 2**20

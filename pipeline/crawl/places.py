@@ -16,7 +16,7 @@ from pipeline.crawl.place import Place
 from pipeline.crawl.remote_list import fetch_list
 from pipeline.crawl.storage import LOCAL, open_storage
 from pipeline.crawl.web import SCHEMES
-from pipeline.stages.crawl import CrawlConfig
+from pipeline.stages.options.crawl import CrawlConfig
 from schemas.errors import UserError
 
 VIDEO_SUFFIXES = frozenset(

@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline.crawl.fetch import Asked, Failed, Keeping
 from pipeline.crawl.place import Place
 from pipeline.crawl.window import fetch_all
-from pipeline.stages.crawl import CrawlConfig
+from pipeline.stages.options.crawl import CrawlConfig
 from schemas.errors import UserError
 
 

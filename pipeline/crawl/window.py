@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from pipeline.crawl.fetch import Asked, Fetcher, Keeping, Outcome
-from pipeline.stages.crawl import CrawlConfig
+from pipeline.stages.options.crawl import CrawlConfig
 
 WAITING_PER_CONNECTION = 16
 """Places read ahead: where one host is slow, others are found among them."""

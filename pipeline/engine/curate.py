@@ -76,6 +76,8 @@ def run_sets(files: Files, snapshot: Snapshot, config: CurateConfig, *, progress
         progress("set stages", number, len(stages))
         run_set(stage, relations, config)
     progress("set stages", len(stages), len(stages))
+    # With all that deciding made in it.
+    relations.connection.close()
     return commit(files, base, pack_into(files, relations.snapshot, config, progress=progress))
 
 

@@ -20,7 +20,8 @@ from pipeline.engine.progress import Progress, silent
 from pipeline.engine.rows import About, completed, unmeasured
 from pipeline.stage import Row
 from pipeline.stages import crawl
-from pipeline.stages.crawl import NO_VERSION, CrawlConfig
+from pipeline.stages.crawl import NO_VERSION
+from pipeline.stages.options.crawl import VERSION, CrawlConfig
 from pipeline.store.bundles import homes, merged, write_bundle
 from pipeline.store.files import Files
 from pipeline.store.media import media_path
@@ -32,7 +33,7 @@ BATCH = 1000
 """Places that are looked up, written and committed together."""
 COMMIT_EVERY_S = 60.0
 """Fewer are committed where they take longer. What a kill leaves uncommitted is found in the marks of downloads."""
-ABOUT = About(backend=f"crawl/{crawl.VERSION}", fingerprint=stage_digest("crawl", crawl.VERSION), seconds=0.0)
+ABOUT = About(backend=f"crawl/{VERSION}", fingerprint=stage_digest("crawl", VERSION), seconds=0.0)
 COLUMNS = ("id", "status", "error", "source_id", "uri", "etag", "bytes", "licence", "consent", "extra")
 
 

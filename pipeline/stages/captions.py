@@ -16,7 +16,7 @@ from pipeline.weights.locate import Weights
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
-    # Every command reads the configuration, and few ask a server.
+    # Captions that are measured need no client.
     from pipeline.backends.chat_server import ServerCaptioner
 
 

@@ -188,7 +188,7 @@ def _written(files: Files, path: str) -> pa.Schema:
     return written
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _about(files: Files, path: str) -> pq.FileMetaData:
     """What a committed part says of itself. It never changes, and that of a large one takes a while to read."""
     with files.open_committed(path) as file:

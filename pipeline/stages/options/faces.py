@@ -27,7 +27,7 @@ class FacesConfig(Configuration):
     sface_model: Path | None = Field(default=None, description="ONNX file of FaceRecognizerSF")
     look_every: int = Field(default=4, ge=1, description="Frames from one look at the known faces to the next")
     scan_every: int = Field(
-        default=24,
+        default=32,
         ge=1,
         description="Frames from one search of the whole picture to the next; a multiple of look_every",
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.backends.pyav_decode import clip_frames, decode_clip
 from pipeline.stage import ClipFrame
 
-HEIGHT, WIDTH = 32, 512
+HEIGHT, WIDTH = 32, 768
 
 
 def _file(brightness_hw: NDArray[np.uint8], pixels: str) -> bytes:

@@ -88,6 +88,15 @@ def test_haar_finds_faces_of_all_sizes(haar: HaarDetector, tall: int) -> None:
         assert overlap(_only(haar, picture).box, truth) > 0.55
 
 
+def test_haar_finds_no_face_under_the_smallest() -> None:
+    # A face of 60 lines of 225.
+    scale = 60 / (FACE_IN_COLLINS[3] - FACE_IN_COLLINS[1])
+    picture = pasted(background(225, 400), 100, 20, scale, collins())
+    for smallest, found in ((0.2, 1), (0.32, 0)):
+        detector = HaarDetector(scan_pixels=90_000, smallest=smallest)
+        assert len(detector.find(picture, gray(picture))) == found
+
+
 @pytest.mark.parametrize("box", [(-0.5, -0.5, -0.3, -0.2), (0.98, 0.5, 1.4, 0.9), (0.5, 0.5, 0.5, 0.5)])
 def test_haar_survives_boxes_outside_the_picture(haar: HaarDetector, box: tuple[float, float, float, float]) -> None:
     picture = background(120, 160)

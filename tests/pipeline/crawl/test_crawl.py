@@ -15,7 +15,8 @@ from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.jobs import Job, jobs
 from pipeline.engine.locations import crawl_into
 from pipeline.engine.rows import completed
-from pipeline.stages.crawl import CrawlConfig, strictest
+from pipeline.stages.crawl import strictest
+from pipeline.stages.options.crawl import CrawlConfig
 from pipeline.stages.shots import ShotsConfig
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.crawl.lists import read_list
 from pipeline.crawl.place import Place
 from pipeline.crawl.places import find
-from pipeline.stages.crawl import CrawlConfig
+from pipeline.stages.options.crawl import CrawlConfig
 from schemas.errors import UserError
 
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1)

@@ -21,7 +21,8 @@ from pipeline.engine.clean import leftovers
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.jobs import Job, jobs
 from pipeline.engine.locations import crawl_into
-from pipeline.stages.crawl import CrawlConfig, version_id
+from pipeline.stages.crawl import version_id
+from pipeline.stages.options.crawl import CrawlConfig
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import ALL, Snapshot, commit, latest

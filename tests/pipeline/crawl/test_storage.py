@@ -18,7 +18,7 @@ from pipeline.crawl.places import find
 from pipeline.engine.fingerprint import fingerprints
 from pipeline.engine.jobs import jobs
 from pipeline.engine.locations import crawl_into
-from pipeline.stages.crawl import CrawlConfig
+from pipeline.stages.options.crawl import CrawlConfig
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import Bundle, Snapshot, commit, latest

@@ -17,7 +17,7 @@ from pipeline.crawl.download import SYNC_BYTES
 from pipeline.crawl.fetch import Asked, Failed, Fetched, Keeping, Outcome, Unchanged
 from pipeline.crawl.place import Place
 from pipeline.crawl.window import fetch_all
-from pipeline.stages.crawl import CrawlConfig
+from pipeline.stages.options.crawl import CrawlConfig
 from tests.pipeline.crawl.rough_server import Rough, body_of, rough_server
 
 QUICK: dict[str, Any] = {"backoff_s": 0.01, "attempts": 3, "private_addresses": ("127.0.0.1",)}

@@ -10,7 +10,7 @@ from pipeline.engine import curate as engine
 from pipeline.engine.takedown import without_spans
 from pipeline.stages.captions import CaptionsConfig
 from pipeline.stages.clips import ClipsConfig
-from pipeline.stages.crawl import CrawlConfig
+from pipeline.stages.options.crawl import CrawlConfig
 from pipeline.store.files import Files
 from pipeline.store.relations import Relations
 from pipeline.store.snapshots import commit, latest

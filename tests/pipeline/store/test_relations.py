@@ -1,5 +1,6 @@
 """Relations that move to another snapshot show what new ones would."""
 
+import random
 from pathlib import Path
 
 from pipeline.store.bundles import write_bundle
@@ -52,3 +53,23 @@ def test_relations_that_move_show_nothing_in_the_place_of_a_table(tmp_path: Path
     relations.move(first)
     assert _seen(relations)[0] == [("1_0_9", 1)]
     assert not relations.shown
+
+
+def test_rows_are_counted_by_status_as_a_query_would(tmp_path: Path) -> None:
+    files = Files(str(tmp_path))
+    snapshot, rng = Snapshot(), random.Random(0)
+    # Where all rows of a file have one status, what it says of itself is enough, unless some of them count no more.
+    for pair, kinds in (("12", ["ok"]), ("34", ["ok", "failed", "inapplicable"]), ("56", ["failed"])):
+        keys = [f"{source}_{at}_9" for source in pair for at in range(40)]
+        rows = [{"id": key, **ABOUT, "status": rng.choice(kinds), "ratio": 0.5} for key in keys]
+        terms = [{"id": source, **ABOUT, "terms": "{}"} for source in pair]
+        tables = {"speech": to_arrow("speech", rows), "ledger": to_arrow("ledger", terms)}
+        snapshot = snapshot.with_bundle(*write_bundle(files, tables), {})
+    removed = snapshot.dropping(dict(zip(snapshot.bundles, ((), ("4",), ("5",)), strict=True)))
+    relations = Relations(files, snapshot)
+    for now, rows_left in ((snapshot, 240), (removed, 160), (snapshot, 240)):
+        relations.move(now)
+        told = dict(relations.connection.execute("SELECT status, count(*) FROM speech GROUP BY status").fetchall())
+        assert sum(told.values()) == rows_left
+        assert relations.statuses("speech") == told
+    assert relations.statuses("quality") == {}

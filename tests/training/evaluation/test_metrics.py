@@ -98,8 +98,7 @@ def test_lip_motion_is_told_from_a_video_of_another_rate(filmed: Filmed, talk: C
     with pytest.raises(NotMeasured, match="no speech"):
         LipMotion().measure(clip, given())
     frozen = GeneratedClip(np.repeat(clip.frames_thwc[:1], 77, axis=0), 25.0, clip.finder)
-    with pytest.raises(NotMeasured, match="the mouth does not move"):
-        LipMotion().measure(frozen, given(speech=speech))
+    assert measured(LipMotion(), frozen, given(speech=speech))["lip_motion"] < 0.3
     with pytest.raises(NotMeasured, match="measured in 0%"):
         LipMotion().measure(GeneratedClip(np.full_like(clip.frames_thwc, 90), 25.0, clip.finder), given(speech=speech))
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pipeline.backends.mouth_sync import correlation_in_step, find_offset
+from pipeline.backends.mouth_sync import STILL, correlation_in_step, find_offset
 from schemas.sample import FPS, SAMPLE_RATE
 from training.evaluation.clip import GeneratedClip
 from training.evaluation.materials import Materials
@@ -47,6 +47,9 @@ class LipMotion:
         mouth_f = clip.faces.mouth_t[clip.moments()]
         waveform_s = fitted(given.speech_s, len(mouth_f))
         together = correlation_in_step(mouth_f, waveform_s)
+        if together == STILL:
+            # The worst of all: left out, it would make a model look better for every mouth that it freezes.
+            return {"lip_motion": 0.0, "lip_offset": NotMeasured(STILL)}
         if isinstance(together, str):
             raise NotMeasured(together)
         offset = find_offset(mouth_f, waveform_s, seed_key=given.name).offset_frames
