@@ -7,11 +7,11 @@ crops, scales, resamples to 25 fps and encodes. Printed are processor seconds, w
 change much, the ratio, and where our time goes. A worker passes over many files: the libraries that it loads with the
 first one, 2 to 3 s, are loaded by a pass that is not counted.
 
-Measured, beside the pass of before in the same minutes: all of the footage 2.10, before 2.39; files whose short side is
-over 480 pixels 1.98; the two of 192 x 108, where each picture costs what Python costs, 3.6. While other work filled
-both cores a run gave 2.33: compare within the same minutes only. In transcodes, of all: clips 1.02, about what FFmpeg
-does; shots 0.43, three quarters of it the second decode of the source; faces 0.31, most of it Haar's searches of whole
-pictures; quality 0.19; decoding the clips 0.16.
+Measured on all of the footage, by itself: 1.94, of it clips 1.00, about what FFmpeg does; shots 0.45, three quarters of
+it the second decode of the source; faces 0.18, half of it Haar's searches of whole pictures; quality 0.16; decoding the
+clips 0.15. The two files of 192 x 108, where each picture costs what Python costs, take 3 to 4. Beside other work up to
+0.2 more: FFmpeg's processes share both cores, ours does not. Tried and left: without its loop filter H.264 decodes a
+fifth faster, but drifts by up to 21 levels; OpenCV turns YUV into RGB slower than FFmpeg's scaler.
 """
 
 import argparse
