@@ -143,12 +143,12 @@ def test_cases_play_in_step_within_a_frame_and_with_one_sound(browser_page: Page
         opened.click("#case-1 .play")
         until(opened, "document.querySelector('#case-1 video').currentTime > 0.3")
         apart, reached = opened.evaluate(APART, "#case-1")
-        assert len(apart["frames"]) > 20
-        assert reached > 0.6
         clocks, frames = sorted(apart["clocks"]), sorted(round(seconds / FRAME_S) for seconds in apart["frames"])
         # A browser that gets no processor for a moment tells of the machine, not of the page: it is looked at again.
-        if clocks[int(0.95 * len(clocks))] < FRAME_S and frames[int(0.75 * len(frames))] <= 1:
+        if len(frames) > 20 and clocks[int(0.95 * len(clocks))] < FRAME_S and frames[int(0.75 * len(frames))] <= 1:
             break
+    assert len(frames) > 20
+    assert reached > 0.6
     assert clocks[int(0.95 * len(clocks))] < FRAME_S, clocks
     # The frames that are seen are the same, or neighbours; a browser that gets no processor paints some too late.
     assert frames[int(0.75 * len(frames))] <= 1, frames
