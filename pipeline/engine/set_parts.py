@@ -44,11 +44,10 @@ def rows_digest(relations: Relations, stages: tuple[str, ...]) -> str:
     sums: dict[str, list[int]] = {}
     for text, *numbers in relations.ledger_sums:
         lineage = lineages(Terms.from_json(text))
-        total = sums.setdefault(" ".join(lineage[stage] for stage in stages), [0, 0, 0])
-        sums[" ".join(lineage[stage] for stage in stages)] = [
-            one + other for one, other in zip(total, numbers, strict=True)
-        ]
-    return input_digest(*(f"{lineage} {numbers}" for lineage, numbers in sorted(sums.items())))
+        followed = " ".join(lineage[stage] for stage in stages)
+        total = sums.get(followed, [0, 0, 0])
+        sums[followed] = [one + other for one, other in zip(total, numbers, strict=True)]
+    return input_digest(*(f"{followed} {numbers}" for followed, numbers in sorted(sums.items())))
 
 
 def places_digest(relations: Relations) -> str:

@@ -129,7 +129,7 @@ class Relations:
         held = [(shown, [])] if isinstance(shown, Path) else self.snapshot.held(table)
         for path, dropped in held:
             with path.open("rb") if isinstance(path, Path) else self.files.open_committed(path) as file:
-                about = None if isinstance(path, Path) else _about(self.files, path)
+                about = None if isinstance(path, Path) else footer(self.files, path)
                 parquet = pq.ParquetFile(file, metadata=about, read_dictionary=list(texts))
                 check_version(parquet.schema_arrow, where=f"{self.files.root}/{path}")
                 yield parquet, dropped
@@ -167,7 +167,7 @@ class Relations:
 
     def _missing(self, name: str) -> str:
         """SQL of the columns that a set table lacks because an older version wrote it: they are NULL."""
-        written = _written(self.files, self.snapshot.sets[name])
+        written = written_schema(self.files, self.snapshot.sets[name])
         lacking = (field for field in TABLES[name].schema if field.name not in written.names)
         return "".join(f', NULL::{_sql_type(field.type)} AS "{field.name}"' for field in lacking)
 
@@ -181,15 +181,15 @@ class Relations:
         return f"SELECT {columns} FROM read_parquet([{listed}]{options})"
 
 
-def _written(files: Files, path: str) -> pa.Schema:
-    """What a committed part holds."""
-    written = _about(files, path).schema.to_arrow_schema()
+def written_schema(files: Files, path: str) -> pa.Schema:
+    """What a committed part holds. Raises UserError where this version cannot read it."""
+    written = footer(files, path).schema.to_arrow_schema()
     check_version(written, where=f"{files.root}/{path}")
     return written
 
 
 @lru_cache(maxsize=16)
-def _about(files: Files, path: str) -> pq.FileMetaData:
+def footer(files: Files, path: str) -> pq.FileMetaData:
     """What a committed part says of itself. It never changes, and that of a large one takes a while to read."""
     with files.open_committed(path) as file:
         return pq.read_metadata(file)

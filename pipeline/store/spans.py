@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from pipeline.store.bundles import counting
 from pipeline.store.files import Files
 from pipeline.store.parts import fitted
-from pipeline.store.relations import quoted
+from pipeline.store.relations import footer, quoted, written_schema
 from pipeline.store.snapshots import Snapshot
-from schemas.tables import TABLES, check_version
+from schemas.tables import TABLES
 
 
 @dataclass(frozen=True)
@@ -177,10 +177,7 @@ def _ordered(pieces: Sequence[pa.Array]) -> tuple[pa.Array, pa.Array | None]:
 
 
 def _part(files: Files, path: str, dropped: list[str]) -> _Part:
-    with files.open_committed(path) as file:
-        about = pq.read_metadata(file)
-    schema = about.schema.to_arrow_schema()
-    check_version(schema, where=f"{files.root}/{path}")
+    about, schema = footer(files, path), written_schema(files, path)
     at = about.schema.names.index("id")
     groups: list[_Group] = []
     codec = ""

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import av
@@ -43,9 +43,8 @@ class Faces:
         """Follow all faces through a video."""
         follower = FaceFollower(self.detector, self.pace, _mouth_record)
         for index, frame in enumerate(frames_thwc):
-            follower.add(
-                index, ClipFrame(to_gray(enlarge(frame)), partial(enlarge, frame)), last=index == len(frames_thwc) - 1
-            )
+            enlarged = enlarge(frame)
+            follower.add(index, ClipFrame(to_gray(enlarged), enlarged.view), last=index == len(frames_thwc) - 1)
         found = follower.faces()
         largest: dict[int, Detection | None] = dict.fromkeys(follower.looks)
         for face in found:
