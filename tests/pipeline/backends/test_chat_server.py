@@ -53,7 +53,7 @@ def test_on_a_bad_day_every_clip_gets_its_own_caption_or_a_reason() -> None:
     trouble |= {tag(key): wrong for key, wrong in hopeless.items()}
     late = {tag(key): random.Random(key).uniform(0.0, 0.2) for key in keys}
     with loopback(trouble=trouble, late_s=late) as server:
-        found = describe(captioner(server.url, seconds=1.0), [asked for _, asked in made.values()], attempts=3)
+        found = describe(captioner(server.url, seconds=3.0), [asked for _, asked in made.values()], attempts=3)
     assert found.keys() == made.keys()
     assert server.answered[: len(keys)] != [tag(key) for key in keys], "answers came in order: nothing was tried"
     # One more than 8: the server still waits where the client gave up.

@@ -67,21 +67,37 @@ def until(true: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
-PLAYED = """video => new Promise(done => {
+PLAYED = """async (video, again) => {
     const sound = video.nextElementSibling;
-    let apart = 0;
+    const apart = [];
     const look = setInterval(() => {
-        if (video.currentTime > 1.5) apart = Math.max(apart, Math.abs(sound.currentTime - video.currentTime));
+        if (video.currentTime > 1.5 && !video.ended) apart.push(Math.abs(sound.currentTime - video.currentTime));
     }, 20);
-    sound.addEventListener("ended", () => {
-        clearInterval(look);
-        done({video: video.ended, sound: sound.currentTime, length: video.duration, apart, muted: sound.muted});
-    });
-})"""
+    const end = new Promise((done) => sound.addEventListener("ended", done, {once: true}));
+    if (again) {
+        video.currentTime = 0;
+        await video.play();
+    }
+    await end;
+    clearInterval(look);
+    const found = {video: video.ended, sound: sound.currentTime, length: video.duration, muted: sound.muted};
+    return {...found, apart: Math.max(...apart), looks: apart.length};
+}"""
+# Out of step by a fifth of a second would be seen by anybody.
+SEEN_S = 0.2
 
 
 def played(page: Page, video: str) -> dict[str, float]:
-    found: dict[str, float] = page.locator(video).evaluate(PLAYED)
+    """What was heard and seen, from where it plays to its end.
+
+    It plays again, four times at most, where picture and sound came apart: a machine that stands still for a moment
+    stops either of them, and only the page's fault comes again each time.
+    """
+    found: dict[str, float] = page.locator(video).evaluate(PLAYED, False)
+    for _ in range(4):
+        if found["apart"] < SEEN_S:
+            break
+        found = page.locator(video).evaluate(PLAYED, True)
     return found
 
 
@@ -102,8 +118,8 @@ def test_the_report_opens_from_disk_filters_and_plays_with_sound(page: Page, run
     found = played(page, "article.clip:not([hidden]) details[open] video")
     assert found["video"]
     assert found["sound"] == pytest.approx(found["length"], abs=0.05)
-    # The machine may be busy; out of step by a fifth of a second would be seen by anybody.
-    assert found["apart"] < 0.2
+    assert found["looks"] > 10
+    assert found["apart"] < SEEN_S
     assert not found["muted"]
     for name in ("measurements.html", "people.html"):
         page.goto(file_address(run / "report" / name))
@@ -163,7 +179,8 @@ def test_a_clip_is_watched_rejected_and_taken_back_by_keyboard_and_pack_follows(
     page.keyboard.press("Space")
     found = played(page, "#clip video")
     assert found["sound"] == pytest.approx(found["length"], abs=0.05)
-    assert found["apart"] < 0.2
+    assert found["looks"] > 10
+    assert found["apart"] < SEEN_S
     # Without a name nothing is saved.
     page.keyboard.press("r")
     assert "name" in page.locator("#told").inner_text()

@@ -138,7 +138,7 @@ APART = """async (article) => {
 def test_cases_play_in_step_within_a_frame_and_with_one_sound(browser_page: Page, served: str) -> None:
     opened = browser_page
     opened.goto(f"{served}/?token={TOKEN}")
-    for _ in range(3):
+    for _ in range(5):
         opened.goto(f"{served}/index.html")
         opened.click("#case-1 .play")
         until(opened, "document.querySelector('#case-1 video').currentTime > 0.3")
