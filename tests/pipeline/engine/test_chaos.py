@@ -35,6 +35,11 @@ LONG = KILLS > 3
 SETTINGS = [] if LONG else ["--set", "clips.frames=21", "--set", "clips.min_frames=17"]
 
 
+def workers(count: int) -> list[str]:
+    """How many there are must not show."""
+    return ["--set", f"engine.workers={count}"]
+
+
 def processes(driver: subprocess.Popen[bytes], victim: str) -> list[psutil.Process]:
     """The driver itself, or those of its descendants that are what is asked for."""
     try:
@@ -116,18 +121,17 @@ def disturbed_footage(tmp_path_factory: pytest.TempPathFactory, request: pytest.
 @pytest.mark.timeout(7200 if LONG else 1200)
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(disturbed_footage: Path, tmp_path: Path) -> None:
     calm, run = tmp_path / "calm", tmp_path / "run"
-    # How many workers there are must not show either.
-    humo_directly("curate", disturbed_footage, "--out", calm, *SETTINGS, "--set", "engine.workers=1")
+    humo_directly("curate", disturbed_footage, "--out", calm, *SETTINGS)
     random.seed(0)
     sources = sorted(map(str, disturbed_footage.iterdir()))
     hits: list[tuple[str, str]] = []
     for number in range(KILLS):
-        command = ["curate", *sources[: number + 1], "--out", str(run), *SETTINGS]
+        command = ["curate", *sources[: number + 1], "--out", str(run), *SETTINGS, *workers(1 + number % 2)]
         victim = VICTIMS[number % 3]
         phase = PHASES[victim][number // 3 % len(PHASES[victim])]
         if disturbed(command, run, victim, phase):
             hits.append((victim, phase))
-    last = humo("curate", disturbed_footage, "--out", run, *SETTINGS)
+    last = humo("curate", disturbed_footage, "--out", run, *SETTINGS, *workers(2))
     assert last.code in (0, 1), last.text
     assert len(hits) >= 2 * KILLS / 3, f"the kills met something: {hits}"
     assert rows_of(run) == rows_of(calm)

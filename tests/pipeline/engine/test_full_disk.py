@@ -33,7 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("videos")
-    for number in range(6):
+    for number in range(3):
         scenes = [numbered(texture(10 * number + scene), scene) for scene in range(3) for _ in range(21)]
         write_video(folder / f"made{number}.mp4", scenes, times_ms=steady(len(scenes)))
     return folder
@@ -50,8 +50,9 @@ def test_too_little_room_is_said_before_the_run(videos: Path, small_disk: Path) 
 def test_a_disk_that_fills_up_fails_no_item_and_the_run_goes_on_later(
     videos: Path, small_disk: Path, tmp_path: Path
 ) -> None:
-    (small_disk / "ballast").write_bytes(bytes(2_300_000))
-    command = ["curate", videos, "--out", small_disk / "run", *SETTINGS, "--set", "engine.disk_share=0"]
+    (small_disk / "ballast").write_bytes(bytes(2_700_000))
+    settings = [*SETTINGS, "--set", "engine.disk_share=0", "--set", "engine.workers=1"]
+    command = ["curate", videos, "--out", small_disk / "run", *settings]
     full = humo(*command)
     assert full.code == 1, full.text
     assert "room" in full.text, full.text

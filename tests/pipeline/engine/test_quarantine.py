@@ -89,6 +89,8 @@ def test_each_bad_item_alone_is_quarantined(tmp_path: Path) -> None:
         "engine.clip_seconds=8",
         "engine.memory_mb=1000",
         "engine.attempts=1",
+        # One that is started anew as often as it dies; a second would do none of the unit's clips.
+        "engine.workers=1",
     ]
     line = [*COMMAND, "curate", str(footage), "--out", str(tmp_path / "run")]
     line += [part for setting in settings for part in ("--set", setting)]
