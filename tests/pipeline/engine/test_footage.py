@@ -52,7 +52,7 @@ LONG = (
     "PySceneDetect_testvideo",
     "cosmos-curate_test_video_30s",
 )
-"""Twenty seconds to a minute each, which end as they begin: whole takes, flashes and beeps, scenes without a person."""
+"""Twenty seconds to a minute each; what is asked of them here shows in the first twelve."""
 
 
 def begin_of(path: Path, seconds: int, out: Path) -> None:
