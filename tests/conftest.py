@@ -1,5 +1,6 @@
 """What every test may use: the real footage where it is at hand, and one thread a process on a busy machine."""
 
+import gc
 import os
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -18,6 +19,12 @@ settings.register_profile("humo", deadline=None, max_examples=50)
 settings.load_profile("humo")
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """What the modules hold, torch's above all, stays: it is not looked through with every collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
