@@ -125,6 +125,18 @@ def test_loss_and_gradients_are_those_of_one_process(
     assert json.loads((tmp_path / "gradients.json").read_text()) == pytest.approx(sums, rel=1e-5)
 
 
+def test_gradients_are_clipped_by_the_norm_of_all_processes(shards: Path, tmp_path: Path, alone: Any) -> None:
+    run_ranks(
+        2, gradients, shards, tmp_path / "gradients.pt", ["parallel.shard=1", "optimizer.clip_norm=0.01"], "overwrite"
+    )
+    expected, _ = alone["overwrite"]
+    found = torch.load(tmp_path / "gradients.pt")
+    assert found["norm"] == pytest.approx(expected["norm"], rel=1e-5)
+    assert found["norm"] > 0.1
+    norm = torch.nn.utils.get_total_norm(found["tensors"].values())
+    assert float(norm) == pytest.approx(0.01, rel=1e-5)
+
+
 def test_what_one_process_of_a_sequence_cannot_use_counts_for_none(shards: Path, tmp_path: Path) -> None:
     """Each reads the shared samples for itself, so that damage may be met by one alone."""
     results = []
@@ -186,12 +198,16 @@ def test_what_takes_long_is_waited_for(tmp_path: Path) -> None:
 
 def complain(world_settings: list[str], out: Path) -> None:
     config = load_config("mini", [*SMALL, *world_settings])
+    # Begun and ended here: the first to complain would take away the store by which the others still seek each other.
+    parallel.dist.init_process_group("gloo")
     try:
         with joined(config.parallel, device="cpu") as world:
             share_of_batch(config.data.batch, world, config.parallel.micro_batch)
             spread(mini_model(0).transformer, config.parallel, world)
     except UserError as error:
         out.write_text(str(error))
+    parallel.dist.barrier()
+    parallel.dist.destroy_process_group()
 
 
 @pytest.mark.parametrize(
