@@ -1,4 +1,4 @@
-"""Crawl: what is taken, from where, how patiently, and what the licences of one source's places come to."""
+"""Crawl: how sources, places and their versions are named, and what the licences of one source's places come to."""
 
 import hashlib
 from pathlib import Path

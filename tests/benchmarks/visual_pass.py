@@ -4,8 +4,8 @@ The footage is found by HUMO_FOOTAGE. Both begin with the same files and end wit
 other, on a core and one thread each, with the same x264 preset and quality. Ours also finds the shots and black
 bars, cuts the sound, and measures quality, signatures, faces and mouths; FFmpeg (the binary of imageio-ffmpeg) decodes
 each file once, crops, scales, resamples to 25 fps and encodes. Printed are processor seconds, which other work on the
-machine does not change much, the ratio, and where our time goes. A worker passes over many files: the libraries that it
-loads with the first one, 2 to 3 s, are loaded by a pass that is not counted.
+machine does not change much, the ratio, and where our time goes. The first pass over a file is not counted: it tells
+FFmpeg the clips, and loads the libraries, 2 to 3 s, that a worker loads once.
 
 Measured on all of the footage: 2.04, of it clips 1.03, about what FFmpeg does; shots 0.49, three quarters of it the
 second decode of the source; faces 0.18, half of it Haar's searches of whole pictures; quality 0.17; decoding the clips
@@ -21,8 +21,10 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event, Thread
+from statistics import mean
+from threading import Event
 
 import cv2
 import imageio_ffmpeg
@@ -34,9 +36,6 @@ from pipeline.engine.work import Work
 from pipeline.stage import Clip, Row, Source, Unmeasurable
 from pipeline.stages.clips import ClipsConfig, cut_clips
 from pipeline.stages.shots import ShotsConfig, detect_shots
-
-WARM_UP = "LivePortrait_d18.mp4"
-"""A short file that shows a face."""
 
 
 def our_pass(path: Path, spent: Counter[str]) -> list[Row]:
@@ -90,6 +89,15 @@ def transcode(path: Path, rows: list[Row], config: ClipsConfig) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def transcodes(path: Path, rows: list[Row], core: int, ended: Event) -> list[float]:
+    """Processor seconds of FFmpeg on one core, again and again until it is told to end."""
+    os.sched_setaffinity(0, {core})
+    took: list[float] = []
+    while not ended.is_set():
+        took.append(transcode(path, rows, ClipsConfig()))
+    return took
+
+
 def both(path: Path, rounds: int) -> tuple[list[Row], Counter[str], float]:
     """The rows of a file's clips, our processor seconds by part, and FFmpeg's; the means of several rounds.
 
@@ -101,21 +109,16 @@ def both(path: Path, rounds: int) -> tuple[list[Row], Counter[str], float]:
         return rows, ours, theirs
     cores = sorted(os.sched_getaffinity(0))[:2]
     for number in range(rounds):
-        ended, took = Event(), list[float]()
-
-        def transcode_on(core: int, ended: Event = ended, took: list[float] = took) -> None:
-            os.sched_setaffinity(0, {core})
-            while not ended.is_set():
-                took.append(transcode(path, rows, ClipsConfig()))
-
-        beside = Thread(target=transcode_on, args=(cores[1 - number % 2],))
-        beside.start()
-        os.sched_setaffinity(0, {cores[number % 2]})
-        our_pass(path, ours)
-        ended.set()
-        beside.join()
-        os.sched_setaffinity(0, cores)
-        theirs += sum(took) / len(took)
+        ended = Event()
+        with ThreadPoolExecutor(1) as pool:
+            beside = pool.submit(transcodes, path, rows, cores[1 - number % 2], ended)
+            os.sched_setaffinity(0, {cores[number % 2]})
+            try:
+                our_pass(path, ours)
+            finally:
+                ended.set()
+            theirs += mean(beside.result())
+    os.sched_setaffinity(0, cores)
     return rows, Counter({part: seconds / rounds for part, seconds in ours.items()}), theirs / rounds
 
 
@@ -129,7 +132,6 @@ def main() -> None:
     folder = Path(os.environ.get("HUMO_FOOTAGE", "../shared/footage")) / "video"
     spent: Counter[str] = Counter()
     total = 0.0
-    our_pass(folder / WARM_UP, Counter())
     for path in sorted(folder.iterdir()):
         if asked.files and path.name not in asked.files:
             continue
