@@ -99,8 +99,8 @@ def text_lines(now_hw: Gray, later_hw: Gray) -> list[Line]:
         now, later = (cv2.morphologyEx(picture, brighter, window) for picture in (now_hw, later_hw))
         stands, either = cv2.min(now, later), cv2.max(now, later)
         for contrast in CONTRASTS:
-            marks = _marks(now_hw, stands, either, step, contrast)
-            found += [line for row in _rows(marks) if (line := _line(marks[row])) is not None]
+            if (marks := _marks(now_hw, stands, either, step, contrast)) is not None:
+                found += [line for row in _rows(marks) if (line := _line(marks[row])) is not None]
     return found
 
 
@@ -111,16 +111,27 @@ def _looked_at(picture: Gray) -> Gray:
     return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _marks(gray: Gray, stands: NDArray[Any], either: NDArray[Any], step: NDArray[Any], contrast: int) -> _Marks:
-    """The marks that stand off by more than this. `stands`, `either`: how far in both pictures, and in one at least."""
+def _marks(gray: Gray, stands: NDArray[Any], either: NDArray[Any], step: NDArray[Any], contrast: int) -> _Marks | None:
+    """The marks that stand off by more than this; None where they are too few for a line, as in most pictures.
+
+    `stands`, `either`: how far strokes stand off in both pictures, and in one at least.
+    """
+    short = min(gray.shape)
+    x0, y0, wide, tall = cv2.boundingRect((stands > contrast).view(np.uint8))
+    if not wide:
+        return None
+    # All that follows asks for what stands off, and a pixel around it.
+    x0, y0, x1, y1 = max(x0 - 1, 0), max(y0 - 1, 0), x0 + wide + 1, y0 + tall + 1
+    gray, stands, either, step = (picture[y0:y1, x0:x1] for picture in (gray, stands, either, step))
     seen = stands > contrast
     strokes = seen.view(np.uint8)
     count, labels, boxes, _ = cv2.connectedComponentsWithStatsWithAlgorithm(strokes, 8, cv2.CV_32S, cv2.CCL_BBDT)
     x, y, width, height, area = boxes.T.astype(np.float32)
-    short = min(gray.shape)
     fits = (height >= max(6, TALL[0] * short)) & (height <= TALL[1] * short) & (area > 0.12 * width * height)
     fits &= (width <= 8 * height) & (width >= 0.08 * height)
     fits[0] = False
+    if fits.sum() < FEWEST:
+        return None
     # Strokes of things that move cross those of a moment before: beside what both share is what only one of them has.
     sums = cv2.integral(cv2.copyMakeBorder((either > contrast).view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT))
     left, top, right, bottom = boxes[:, 0], boxes[:, 1], boxes[:, 0] + boxes[:, 2] + 2, boxes[:, 1] + boxes[:, 3] + 2
@@ -140,10 +151,10 @@ def _marks(gray: Gray, stands: NDArray[Any], either: NDArray[Any], step: NDArray
     thickness = 2 * area / edge
     fits &= thickness <= 0.5 * height + 1
     marks = _Marks(
-        x0=x,
-        y0=y,
-        x1=x + width,
-        y1=y + height,
+        x0=x0 + x,
+        y0=y0 + y,
+        x1=x0 + x + width,
+        y1=y0 + y + height,
         area=area,
         tone=total(gray.ravel()[places]) / pixels,
         stroke=thickness,

@@ -20,10 +20,14 @@ def blocking(gray_hw: NDArray[np.uint8]) -> float | None:
     in a picture without structure.
     """
     found: list[float] = []
-    for lines in (gray_hw, np.ascontiguousarray(gray_hw.T)):
-        if lines.shape[1] < 4 * BLOCK:
-            return None
-        steps = cv2.reduce(cv2.absdiff(lines[:, 1:], lines[:, :-1]), 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)[0]
+    height, width = gray_hw.shape
+    if min(height, width) < 4 * BLOCK:
+        return None
+    for across, along in (
+        (cv2.absdiff(gray_hw[:, 1:], gray_hw[:, :-1]), 0),
+        (cv2.absdiff(gray_hw[1:], gray_hw[:-1]), 1),
+    ):
+        steps = cv2.reduce(across, along, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel()
         edge = np.arange(len(steps)) % BLOCK == BLOCK - 1
         beside = float(steps[~edge].mean())
         if beside < LEAST_STEP:
@@ -41,6 +45,7 @@ def combing(gray_hw: NDArray[np.uint8]) -> float:
     if gray_hw.shape[0] < 3:
         return 0.0
     above, line, below = (gray_hw[at : gray_hw.shape[0] - 2 + at] for at in range(3))
-    off = cv2.min(cv2.absdiff(line, above), cv2.absdiff(line, below))
-    teeth = (off > COMB_LEVELS) & ((line > above) == (line > below)) & (cv2.absdiff(above, below) < off // 2)
+    higher, lower = cv2.max(above, below), cv2.min(above, below)
+    off = cv2.max(cv2.subtract(line, higher), cv2.subtract(lower, line))
+    teeth = (off > COMB_LEVELS) & (higher - lower < off // 2)
     return float(teeth.mean())

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
@@ -185,9 +186,34 @@ def clip_frames(media: Path | bytes) -> Iterator[tuple[int, ClipFrame]]:
         Unmeasurable: the file is broken.
     """
     for index, (frame, converter) in enumerate(_decoded(media)):
-        # Clips are so already, and pass as they are.
-        narrow = converter.reformat(frame, format="yuv420p", dst_color_range=ColorRange.MPEG, threads=1)
-        yield index, ClipFrame(_brightness(narrow), partial(_colours, frame, converter))
+        yield index, ClipFrame(gray_of(frame, converter), partial(_colours, frame, converter))
+
+
+def pixels_of(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Of a frame in RGB or BGR: uint8 (H, W, 3); they share its memory, which PyAV's own way would copy."""
+    plane = frame.planes[0]
+    return _lines(plane)[:, : 3 * plane.width].reshape(plane.height, plane.width, 3)
+
+
+def gray_of(frame: av.VideoFrame, converter: VideoReformatter, middle: int | None = None) -> NDArray[np.uint8]:
+    """A frame's brightness, in which video's black, 16, is 0 and its white, 235, is 255: uint8 (H, W).
+
+    Args:
+        frame: as it was decoded.
+        converter: one for all frames.
+        middle: only a square of so many pixels in the middle, moved to whole multiples of 8 of the frame's.
+    """
+    # Most frames are so already, and pass as they are.
+    plane = converter.reformat(frame, format="yuv420p", dst_color_range=ColorRange.MPEG, threads=1).planes[0]
+    lines = _lines(plane)[:, : plane.width]
+    if middle is not None:
+        top, left = (max(side - middle, 0) // 16 * 8 for side in lines.shape)
+        lines = lines[top : top + middle, left : left + middle]
+    stretch = 255 / (WHITE - BLACK)
+    # The absolute value, which OpenCV takes too, would make blacker than black brighter.
+    lit = cv2.max(lines, BLACK)  # type: ignore[call-overload]  # Its types know no numbers.
+    stretched = cv2.convertScaleAbs(lit, alpha=stretch, beta=-BLACK * stretch)
+    return np.asarray(stretched, dtype=np.uint8)
 
 
 def decode_clip(media: Path | bytes) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -213,18 +239,13 @@ def _decoded(media: Path | bytes) -> Iterator[tuple[av.VideoFrame, VideoReformat
             raise Unmeasurable(f"the clip does not decode: {error.strerror}") from error
 
 
-def _brightness(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """The first plane of a 4:2:0 frame, whose black is 16 and whose white is 235, stretched to 0 and 255."""
-    plane = frame.planes[0]
-    lines = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
-    stretch = 255 / (WHITE - BLACK)
-    # The absolute value, which OpenCV takes too, would make blacker than black brighter.
-    stretched = cv2.convertScaleAbs(np.maximum(lines, BLACK), alpha=stretch, beta=-BLACK * stretch)
-    return np.asarray(stretched, dtype=np.uint8)
+def _lines(plane: VideoPlane) -> NDArray[np.uint8]:
+    """With what pads them."""
+    return np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(plane.height, plane.line_size)
 
 
 def _colours(frame: av.VideoFrame, converter: VideoReformatter) -> NDArray[np.uint8]:
-    return np.asarray(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), dtype=np.uint8)
+    return pixels_of(converter.reformat(frame, format="rgb24", threads=1))
 
 
 class _Clock:

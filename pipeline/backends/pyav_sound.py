@@ -155,7 +155,9 @@ def _lose(losses: SoundLosses, why: str) -> None:
 
 def _numbers(frame: av.AudioFrame, losses: SoundLosses) -> av.AudioFrame:
     """The frame with silence for what is no number."""
-    if frame.format.name not in ("flt", "fltp", "dbl", "dblp"):
+    kind = {"flt": "f4", "fltp": "f4", "dbl": "f8", "dblp": "f8"}.get(frame.format.name)
+    # Where the planes are longer than the sound, anything may follow it.
+    if kind is None or all(np.isfinite(np.frombuffer(memoryview(plane), kind)).all() for plane in frame.planes):
         return frame
     samples = frame.to_ndarray()
     finite = np.isfinite(samples)
@@ -181,7 +183,10 @@ def _placed(container: InputContainer, stream: av.AudioStream, losses: SoundLoss
             drifts.clear()
         skip = 0
         if frame.pts is not None and frame.time_base is not None:
-            drifts.append(round((frame.pts * frame.time_base - origin) * rate) - pushed)
+            # One fraction for every frame; `(pts * base - origin) * rate` would make four.
+            base = frame.time_base
+            ticks = frame.pts * base.numerator * origin.denominator - origin.numerator * base.denominator
+            drifts.append(round(Fraction(ticks * rate, base.denominator * origin.denominator)) - pushed)
             drift = round(sum(drifts) / len(drifts)) if len(drifts) == DRIFT_PACKETS else 0
             off = drifts[-1] if abs(drifts[-1]) > LEAP_S * rate else drift if abs(drift) > DRIFT_S * rate else 0
             if off:
@@ -243,12 +248,15 @@ def _resampled(frames: Iterator[av.AudioFrame], losses: SoundLosses) -> Iterator
             resampler = None
             yield np.zeros(frame.samples * SAMPLE_RATE // frame.sample_rate, np.int16)
             continue
-        for block in blocks:
-            yield np.asarray(block.to_ndarray()[0], dtype=np.int16)
+        yield from map(_samples, blocks)
     yield from _flushed(resampler)
 
 
 def _flushed(resampler: av.AudioResampler | None) -> Iterator[Samples]:
     if resampler is not None:
-        for block in resampler.resample(None):
-            yield np.asarray(block.to_ndarray()[0], dtype=np.int16)
+        yield from map(_samples, resampler.resample(None))
+
+
+def _samples(block: av.AudioFrame) -> Samples:
+    """Of mono PCM16; they share the frame's memory."""
+    return np.frombuffer(memoryview(block.planes[0]), np.int16, block.samples)

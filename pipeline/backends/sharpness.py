@@ -30,6 +30,8 @@ def sharpness(gray_hw: NDArray[np.uint8]) -> float | None:
         total = cv2.sumElems(steps)[0]
         if total < LEAST_VARIATION * steps.size:
             return None
-        loss = cv2.addWeighted(steps, TAPS, blurred, -1, 0, dtype=cv2.CV_16U)
-        lost.append(cv2.sumElems(loss)[0] / (TAPS * total))
+        # A step less its blur, where that is more than nothing, is the step less the lesser of both. No blur is above
+        # 255, where OpenCV cuts.
+        lesser = cv2.min(cv2.convertScaleAbs(steps, alpha=TAPS), blurred)
+        lost.append((TAPS * total - cv2.sumElems(lesser)[0]) / (TAPS * total))
     return min(lost)

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from pipeline.backends import pyav_decode
 from pipeline.backends.black_bars import Box, Depths, depths_of_frame, picture_within
 from pipeline.backends.flac import flac_of
-from pipeline.backends.picture_damage import BLOCK, blocking, combing
+from pipeline.backends.picture_damage import blocking, combing
 from pipeline.backends.pyav_decode import (
     Geometry,
     Losses,
@@ -24,6 +25,7 @@ from pipeline.backends.pyav_decode import (
     decode_keyframes,
     decode_pictures,
     geometry_of,
+    gray_of,
     open_footage,
     picture_stream,
 )
@@ -166,6 +168,7 @@ def _encoded(
             raise Unmeasurable("no picture decodes")
         geometry = geometry_of(stream, held.frame)
         reel = _Reel(held, pictures)
+        converter = VideoReformatter()
         aspects = [int(width) / int(height) for width, height in (aspect.split(":") for aspect in config.aspects)]
         for window in windows:
             crop = fit(geometry, within[window.shot_id], short_side=config.short_side, aspects=aspects)
@@ -180,20 +183,16 @@ def _encoded(
                     if shaped is None or shaped[0] is not picture:
                         shaped = (picture, shaper.shape(picture.frame))
                     if number % DAMAGE_EVERY == 0:
-                        damage.append(_damage(picture.frame))
+                        damage.append(_damage(picture.frame, converter))
                     writer.add(shaped[1])
             yield _Encoded(window=window, geometry=geometry, crop=crop, mp4=file.read_bytes(), damage=damage)
             file.unlink()
 
 
-def _damage(frame: av.VideoFrame) -> tuple[float | None, float]:
+def _damage(frame: av.VideoFrame, converter: VideoReformatter) -> tuple[float | None, float]:
     """Of the middle of a picture as it was coded, which is enough of it."""
-    gray = np.asarray(frame.to_ndarray(format="gray"), dtype=np.uint8)
-    height, width = gray.shape
-    # Whole blocks, and pairs of lines, are left out at the edges.
-    top, left = (max(side - DAMAGE_PX, 0) // 2 // BLOCK * BLOCK for side in (height, width))
-    middle = gray[top : top + DAMAGE_PX, left : left + DAMAGE_PX]
-    return blocking(middle), combing(middle)
+    gray = gray_of(frame, converter, DAMAGE_PX)
+    return blocking(gray), combing(gray)
 
 
 class _Reel:

@@ -15,7 +15,15 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from pipeline.backends import pyav_decode, scenedetect_cuts
-from pipeline.backends.pyav_decode import Geometry, Losses, decode_pictures, geometry_of, open_footage, picture_stream
+from pipeline.backends.pyav_decode import (
+    Geometry,
+    Losses,
+    decode_pictures,
+    geometry_of,
+    open_footage,
+    picture_stream,
+    pixels_of,
+)
 from pipeline.backends.pyav_sound import has_sound
 from pipeline.backends.transitions import (
     PICTURE_HEIGHT,
@@ -125,7 +133,7 @@ def _watch(path: Path, config: ShotsConfig, chances: TransitionChances | None) -
                 interpolation="AREA",
                 threads=1,
             )
-            seen = np.asarray(small.to_ndarray(), dtype=np.uint8)
+            seen = pixels_of(small)
             finder.add(picture.time_us, seen)
             if chances is not None:
                 chances.add(seen[..., ::-1])

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from statistics import mean
 from threading import Event
@@ -33,30 +34,36 @@ from pipeline.config import CurateConfig
 from pipeline.engine.clip_stages import frame_stages
 from pipeline.engine.watch import watch_clip
 from pipeline.engine.work import Work
-from pipeline.stage import Clip, Row, Source, Unmeasurable
+from pipeline.stage import Clip, FrameStage, Row, Source, Unmeasurable
 from pipeline.stages.clips import ClipsConfig, cut_clips
 from pipeline.stages.shots import ShotsConfig, detect_shots
+
+CONFIG = CurateConfig()
+
+
+@cache
+def stages() -> list[FrameStage]:
+    """Loaded once, as a worker does."""
+    return frame_stages(CONFIG)
 
 
 def our_pass(path: Path, spent: Counter[str]) -> list[Row]:
     """The rows of `clips` of a file; what each part took is added to `spent`, in processor seconds."""
-    config = CurateConfig()
     source = Source(id=path.stem, path=path)
     start = time.process_time()
     shots = detect_shots(source, ShotsConfig()).rows["shots"]
     spent["shots"] += time.process_time() - start
-    stages = frame_stages(config)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "watched.mp4"
         start = time.process_time()
-        for made in cut_clips(source, shots, config.clips, Path(scratch)):
+        for made in cut_clips(source, shots, CONFIG.clips, Path(scratch)):
             spent["clips"] += time.process_time() - start
             (row,) = made.rows["clips"]
             rows.append(row)
             file.write_bytes(made.media[0].data)
             work = Work()
-            watch_clip(Clip(**{name: row[name] for name in Clip.__dataclass_fields__}), file, stages, work)
+            watch_clip(Clip(**{name: row[name] for name in Clip.__dataclass_fields__}), file, stages(), work)
             for name, seconds in work.counts.items():
                 if name.startswith("seconds."):
                     spent[name.removeprefix("seconds.")] += seconds
@@ -94,7 +101,7 @@ def transcodes(path: Path, rows: list[Row], core: int, ended: Event) -> list[flo
     os.sched_setaffinity(0, {core})
     took: list[float] = []
     while not ended.is_set():
-        took.append(transcode(path, rows, ClipsConfig()))
+        took.append(transcode(path, rows, CONFIG.clips))
     return took
 
 

@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from schemas.configuration import Configuration
 
-VERSION = 3
+VERSION = 4
 
 
 Aspect = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}:[1-9][0-9]{0,2}$")]

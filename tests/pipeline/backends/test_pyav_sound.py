@@ -234,9 +234,10 @@ def _too_many_channels(path: Path) -> None:
 def _absurd_rate(path: Path) -> None:
     write_sound(path, beeps(rate=8_000), rate=8_000)
     data = bytearray(path.read_bytes())
-    # Matroska's SamplingFrequency (0xB5), a double.
-    at = data.index(b"\xb5\x88")
-    data[at + 2 : at + 10] = np.array([1e9], ">f8").tobytes()
+    # Matroska's SamplingFrequency (0xB5), a double. Looked for whole: the file begins with random numbers.
+    said, absurd = (b"\xb5\x88" + np.array([rate], ">f8").tobytes() for rate in (8_000, 1e9))
+    assert data.count(said) == 1
+    data = data.replace(said, absurd)
     path.write_bytes(data)
 
 
