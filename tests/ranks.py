@@ -1,4 +1,7 @@
-"""Several processes of one run, as torchrun would start them, but forked: importing everything anew takes longer."""
+"""Several processes of one run, as torchrun would start them, but forked from one that has imported what they need.
+
+That one is no process of tests: what those leave behind, threads of several libraries above all, is not safe to fork.
+"""
 
 import multiprocessing
 import os
@@ -10,17 +13,22 @@ from typing import Any
 
 import torch
 
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["training.trainer", "training.encode", "humo.mini.model", "pandas", "cv2", "pytest"])
+
 
 def start_ranks(count: int, target: Callable[..., Any], *arguments: Any) -> list[BaseProcess]:
-    """Begin `target(*arguments)` in `count` processes that find each other by their environment."""
+    """Begin `target(*arguments)` in `count` processes that find each other by their environment.
+
+    What a test has patched in its own process is not patched there.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    ranks = []
+    ranks: list[BaseProcess] = []
     for rank in range(count):
         names = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        ranks.append(context.Process(target=_run, args=(names, target, arguments)))
+        ranks.append(CONTEXT.Process(target=_run, args=(names, target, arguments)))
         ranks[-1].start()
     return ranks
 

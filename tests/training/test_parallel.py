@@ -55,6 +55,8 @@ def gradients(data: Path, out: Path, settings: list[str], form: str, torn_on: in
 
     On the process `torn_on` the step's second sample is damaged.
     """
+    # Everything that compiling does to a block but the making of machine code, which takes minutes.
+    torch.nn.Module.compile = partialmethod(torch.nn.Module.compile, backend="aot_eager")  # type: ignore[assignment, method-assign]
     config = load_config("mini", [*ONE_STAGE, *settings])
     opened = open_shard_set(str(data))
     rows = [row for row in opened.rows if row.split == "train"]
@@ -106,10 +108,8 @@ def alone(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     ("form", "name"), [*(("overwrite", name) for name in SPREADS), ("channels", "sharded"), ("channels", "sequence")]
 )
 def test_loss_and_gradients_are_those_of_one_process(
-    form: str, name: str, shards: Path, tmp_path: Path, alone: Any, monkeypatch: pytest.MonkeyPatch
+    form: str, name: str, shards: Path, tmp_path: Path, alone: Any
 ) -> None:
-    # Everything that compiling does to a block but the making of machine code, which takes minutes.
-    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend="aot_eager"))
     expected, sums = alone[form]
     count, settings = SPREADS[name]
     run_ranks(count, gradients, shards, tmp_path / "gradients.pt", settings, form)
