@@ -116,8 +116,9 @@ def _watch(path: Path, config: ShotsConfig, chances: TransitionChances | None) -
     times, damaged = array("q"), array("b")
     geometry: Geometry | None = None
     end_us = 0
-    # One for all pictures: each picture's own would set up a scaler for itself.
-    scaler = VideoReformatter()
+    # Some for all pictures: each picture's own would set up scalers for itself. Colours are changed after scaling, which
+    # in one step would be done for every pixel of the source.
+    scaler, colours = VideoReformatter(), VideoReformatter()
     with open_footage(path) as container:
         stream = picture_stream(container)
         for picture in decode_pictures(container, stream, losses, finished=False):
@@ -129,11 +130,11 @@ def _watch(path: Path, config: ShotsConfig, chances: TransitionChances | None) -
                 picture.frame,
                 width=PICTURE_WIDTH,
                 height=PICTURE_HEIGHT,
-                format="bgr24",
+                format="yuv420p",
                 interpolation="AREA",
                 threads=1,
             )
-            seen = pixels_of(small)
+            seen = pixels_of(colours.reformat(small, format="bgr24", threads=1))
             finder.add(picture.time_us, seen)
             if chances is not None:
                 chances.add(seen[..., ::-1])

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from schemas.configuration import Configuration
 
-VERSION = 3
+VERSION = 4
 
 
 class ShotsConfig(Configuration):
