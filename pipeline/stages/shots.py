@@ -116,8 +116,8 @@ def _watch(path: Path, config: ShotsConfig, chances: TransitionChances | None) -
     times, damaged = array("q"), array("b")
     geometry: Geometry | None = None
     end_us = 0
-    # One for all pictures: each picture's own would set up a scaler for itself. Colours come after scaling, which in one
-    # step would be made for more pixels.
+    # One for all pictures: each picture's own would set up a scaler for itself. Colours come after scaling: in one step
+    # they would be made for more pixels.
     scaler, colours = VideoReformatter(), VideoReformatter()
     with open_footage(path) as container:
         stream = picture_stream(container)
