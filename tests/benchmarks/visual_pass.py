@@ -5,13 +5,14 @@ other, on a core and one thread each, with the same x264 preset and quality. Our
 bars, cuts the sound, and measures quality, signatures, faces and mouths; FFmpeg (the binary of imageio-ffmpeg) decodes
 each file once, crops, scales, resamples to 25 fps and encodes. Printed are processor seconds, which other work on the
 machine does not change much, the ratio, and where our time goes. The first pass over a file is not counted: it tells
-FFmpeg the clips, and loads the libraries, 2 to 3 s, that a worker loads once.
+FFmpeg the clips, and loads libraries and models, 2 to 3 s, that a worker loads once.
 
-Measured on all of the footage: 2.04, of it clips 1.03, about what FFmpeg does; shots 0.49, three quarters of it the
-second decode of the source; faces 0.18, half of it Haar's searches of whole pictures; quality 0.17; decoding the clips
-0.16. The two files of 192 x 108, where each picture costs what Python costs, take 4 to 5; without them it is 1.94.
-Taking turns, the same code gave 1.9 to 2.2, by what the host did meanwhile. Tried and left: without its loop filter
-H.264 decodes a fifth faster, but drifts by up to 21 levels; OpenCV turns YUV into RGB slower than FFmpeg's scaler.
+Measured on all of the footage: 1.94, of it clips 1.02, about what FFmpeg does; shots 0.44, three quarters of it the
+second decode of the source; faces 0.18, half of it Haar's searches of whole pictures; quality 0.16; decoding the clips
+0.15. The two files of 192 x 108, where each picture costs what Python costs, take 4. A host that is busy with
+other things makes it 1.8 to 2.0. Tried and left: without its loop filter H.264 decodes a fifth faster, but drifts by up
+to 21 levels; OpenCV turns YUV into RGB slower than FFmpeg's scaler; rejecting windows without a line by what is lit in
+either picture alone costs what it saves; numpy sums the parts of lines slower than OpenCV integrates.
 """
 
 import argparse

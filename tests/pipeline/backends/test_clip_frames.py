@@ -6,9 +6,10 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from pipeline.backends.pyav_decode import clip_frames, decode_clip
+from pipeline.backends.pyav_decode import clip_frames, decode_clip, gray_of
 from pipeline.stage import ClipFrame
 
 HEIGHT, WIDTH = 32, 768
@@ -61,3 +62,15 @@ def test_colours_are_converted_once_and_only_where_they_are_asked_for() -> None:
     assert asked == []
     assert frame.rgb_hwc is frame.rgb_hwc
     assert asked == [1]
+
+
+@pytest.mark.parametrize(("height", "width"), [(120, 200), (121, 217), (40, 90), (30, 30)])
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuvj420p", "yuv422p10le", "rgb24"])
+def test_the_middle_is_that_of_the_whole_and_keeps_the_grid_of_blocks(height: int, width: int, pixels: str) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    frame = av.VideoFrame.from_ndarray(colours, format="rgb24").reformat(format=pixels)
+    whole, middle = gray_of(frame, VideoReformatter()), gray_of(frame, VideoReformatter(), 40)
+    assert whole.shape == (height, width)
+    assert middle.shape == (min(height, 40), min(width, 40))
+    top, left = (8 * int(max(side - 40, 0) / 2 / 8) for side in whole.shape)
+    np.testing.assert_array_equal(middle, whole[top : top + 40, left : left + 40])
