@@ -117,13 +117,12 @@ def _marks(gray: Gray, stands: NDArray[Any], either: NDArray[Any], step: NDArray
     `stands`, `either`: how far strokes stand off in both pictures, and in one at least.
     """
     short = min(gray.shape)
-    x0, y0, wide, tall = cv2.boundingRect((stands > contrast).view(np.uint8))
-    if not wide:
-        return None
+    seen = stands > contrast
     # All that follows asks for what stands off, and a pixel around it.
+    x0, y0, wide, tall = cv2.boundingRect(seen.view(np.uint8))
     x0, y0, x1, y1 = max(x0 - 1, 0), max(y0 - 1, 0), x0 + wide + 1, y0 + tall + 1
     gray, stands, either, step = (picture[y0:y1, x0:x1] for picture in (gray, stands, either, step))
-    seen = stands > contrast
+    seen = seen[y0:y1, x0:x1]
     strokes = seen.view(np.uint8)
     count, labels, boxes, _ = cv2.connectedComponentsWithStatsWithAlgorithm(strokes, 8, cv2.CV_32S, cv2.CCL_BBDT)
     x, y, width, height, area = boxes.T.astype(np.float32)

@@ -12,6 +12,12 @@ COMB_LEVELS = 12
 """How far, in grey levels, a line must stand off both its neighbours to be a tooth; less is noise."""
 
 
+def middle(height: int, width: int, side_px: int) -> tuple[slice, slice]:
+    """Lines and columns of a square in the middle; whole blocks, and so pairs of lines, are left out before it."""
+    top, left = (max(side - side_px, 0) // 2 // BLOCK * BLOCK for side in (height, width))
+    return slice(top, top + side_px), slice(left, left + side_px)
+
+
 def blocking(gray_hw: NDArray[np.uint8]) -> float | None:
     """How much larger steps between pixels are across the edges of 8 x 8 blocks than elsewhere: 0 none, 1 twice.
 

@@ -195,20 +195,19 @@ def pixels_of(frame: av.VideoFrame) -> NDArray[np.uint8]:
     return _lines(plane)[:, : 3 * plane.width].reshape(plane.height, plane.width, 3)
 
 
-def gray_of(frame: av.VideoFrame, converter: VideoReformatter, middle: int | None = None) -> NDArray[np.uint8]:
+def gray_of(
+    frame: av.VideoFrame, converter: VideoReformatter, part: tuple[slice, slice] = (slice(None), slice(None))
+) -> NDArray[np.uint8]:
     """A frame's brightness, in which video's black, 16, is 0 and its white, 235, is 255: uint8 (H, W).
 
     Args:
         frame: as it was decoded.
         converter: one for all frames.
-        middle: only a square of so many pixels in the middle, moved to whole multiples of 8 of the frame's.
+        part: the lines and columns that are wanted.
     """
     # Most frames are so already, and pass as they are.
     plane = converter.reformat(frame, format="yuv420p", dst_color_range=ColorRange.MPEG, threads=1).planes[0]
-    lines = _lines(plane)[:, : plane.width]
-    if middle is not None:
-        top, left = (max(side - middle, 0) // 16 * 8 for side in lines.shape)
-        lines = lines[top : top + middle, left : left + middle]
+    lines = _lines(plane)[:, : plane.width][part]
     stretch = 255 / (WHITE - BLACK)
     # The absolute value, which OpenCV takes too, would make blacker than black brighter.
     lit = cv2.max(lines, BLACK)  # type: ignore[call-overload]  # Its types know no numbers.
@@ -240,7 +239,7 @@ def _decoded(media: Path | bytes) -> Iterator[tuple[av.VideoFrame, VideoReformat
 
 
 def _lines(plane: VideoPlane) -> NDArray[np.uint8]:
-    """With what pads them."""
+    """Of bytes, with what pads them; they share the plane's memory."""
     return np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(plane.height, plane.line_size)
 
 

@@ -28,6 +28,8 @@ DRIFT_PACKETS = 32
 MOST_CHANNELS = 24
 """More than any layout of loudspeakers has (22.2): a header that says more is broken, and its samples are noise."""
 MOST_RATE = 768_000
+FLOATS = {"flt": "f4", "fltp": "f4", "dbl": "f8", "dblp": "f8"}
+"""FFmpeg's formats that can hold what is no number, and numpy's names of what they hold."""
 
 
 @dataclass(kw_only=True)
@@ -155,7 +157,7 @@ def _lose(losses: SoundLosses, why: str) -> None:
 
 def _numbers(frame: av.AudioFrame, losses: SoundLosses) -> av.AudioFrame:
     """The frame with silence for what is no number."""
-    kind = {"flt": "f4", "fltp": "f4", "dbl": "f8", "dblp": "f8"}.get(frame.format.name)
+    kind = FLOATS.get(frame.format.name)
     # Where the planes are longer than the sound, anything may follow it.
     if kind is None or all(np.isfinite(np.frombuffer(memoryview(plane), kind)).all() for plane in frame.planes):
         return frame

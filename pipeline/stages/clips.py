@@ -17,7 +17,7 @@ from av.video.reformatter import VideoReformatter
 from pipeline.backends import pyav_decode
 from pipeline.backends.black_bars import Box, Depths, depths_of_frame, picture_within
 from pipeline.backends.flac import flac_of
-from pipeline.backends.picture_damage import blocking, combing
+from pipeline.backends.picture_damage import blocking, combing, middle
 from pipeline.backends.pyav_decode import (
     Geometry,
     Losses,
@@ -191,7 +191,7 @@ def _encoded(
 
 def _damage(frame: av.VideoFrame, converter: VideoReformatter) -> tuple[float | None, float]:
     """Of the middle of a picture as it was coded, which is enough of it."""
-    gray = gray_of(frame, converter, DAMAGE_PX)
+    gray = gray_of(frame, converter, middle(frame.height, frame.width, DAMAGE_PX))
     return blocking(gray), combing(gray)
 
 

@@ -23,7 +23,6 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from statistics import mean
 from threading import Event
@@ -35,24 +34,20 @@ from pipeline.config import CurateConfig
 from pipeline.engine.clip_stages import frame_stages
 from pipeline.engine.watch import watch_clip
 from pipeline.engine.work import Work
-from pipeline.stage import Clip, FrameStage, Row, Source, Unmeasurable
-from pipeline.stages.clips import ClipsConfig, cut_clips
-from pipeline.stages.shots import ShotsConfig, detect_shots
+from pipeline.stage import Clip, Row, Source, Unmeasurable
+from pipeline.stages.clips import cut_clips
+from pipeline.stages.shots import detect_shots
 
 CONFIG = CurateConfig()
-
-
-@cache
-def stages() -> list[FrameStage]:
-    """Loaded once, as a worker does."""
-    return frame_stages(CONFIG)
+STAGES = frame_stages(CONFIG)
+"""Loaded once, as a worker does."""
 
 
 def our_pass(path: Path, spent: Counter[str]) -> list[Row]:
     """The rows of `clips` of a file; what each part took is added to `spent`, in processor seconds."""
     source = Source(id=path.stem, path=path)
     start = time.process_time()
-    shots = detect_shots(source, ShotsConfig()).rows["shots"]
+    shots = detect_shots(source, CONFIG.shots).rows["shots"]
     spent["shots"] += time.process_time() - start
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -64,7 +59,7 @@ def our_pass(path: Path, spent: Counter[str]) -> list[Row]:
             rows.append(row)
             file.write_bytes(made.media[0].data)
             work = Work()
-            watch_clip(Clip(**{name: row[name] for name in Clip.__dataclass_fields__}), file, stages(), work)
+            watch_clip(Clip(**{name: row[name] for name in Clip.__dataclass_fields__}), file, STAGES, work)
             for name, seconds in work.counts.items():
                 if name.startswith("seconds."):
                     spent[name.removeprefix("seconds.")] += seconds
@@ -73,7 +68,7 @@ def our_pass(path: Path, spent: Counter[str]) -> list[Row]:
     return rows
 
 
-def transcode(path: Path, rows: list[Row], config: ClipsConfig) -> float:
+def transcode(path: Path, rows: list[Row]) -> float:
     """Processor seconds of FFmpeg for the same clips of a file."""
     first = rows[0]
     crop = first["transform"]
@@ -89,7 +84,8 @@ def transcode(path: Path, rows: list[Row], config: ClipsConfig) -> float:
     command += ["-i", str(path), "-filter_complex", ";".join(graph)]
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(len(rows)):
-            command += ["-map", f"[v{number}]", "-c:v", "libx264", "-preset", config.preset, "-crf", str(config.crf)]
+            command += ["-map", f"[v{number}]", "-c:v", "libx264", "-preset", CONFIG.clips.preset]
+            command += ["-crf", str(CONFIG.clips.crf)]
             command += ["-threads", "1", "-x264-params", "lookahead-threads=1", f"{scratch}/{number}.mp4"]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, check=True)
@@ -102,7 +98,7 @@ def transcodes(path: Path, rows: list[Row], core: int, ended: Event) -> list[flo
     os.sched_setaffinity(0, {core})
     took: list[float] = []
     while not ended.is_set():
-        took.append(transcode(path, rows, CONFIG.clips))
+        took.append(transcode(path, rows))
     return took
 
 

@@ -9,6 +9,7 @@ import pytest
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from pipeline.backends.picture_damage import middle
 from pipeline.backends.pyav_decode import clip_frames, decode_clip, gray_of
 from pipeline.stage import ClipFrame
 
@@ -69,8 +70,8 @@ def test_colours_are_converted_once_and_only_where_they_are_asked_for() -> None:
 def test_the_middle_is_that_of_the_whole_and_keeps_the_grid_of_blocks(height: int, width: int, pixels: str) -> None:
     colours = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     frame = av.VideoFrame.from_ndarray(colours, format="rgb24").reformat(format=pixels)
-    whole, middle = gray_of(frame, VideoReformatter()), gray_of(frame, VideoReformatter(), 40)
+    whole, part = gray_of(frame, VideoReformatter()), gray_of(frame, VideoReformatter(), middle(height, width, 40))
     assert whole.shape == (height, width)
-    assert middle.shape == (min(height, 40), min(width, 40))
+    assert part.shape == (min(height, 40), min(width, 40))
     top, left = (8 * int(max(side - 40, 0) / 2 / 8) for side in whole.shape)
-    np.testing.assert_array_equal(middle, whole[top : top + 40, left : left + 40])
+    np.testing.assert_array_equal(part, whole[top : top + 40, left : left + 40])
